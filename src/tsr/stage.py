@@ -1,0 +1,112 @@
+"""A stage: a piece of work known by its recipe, and the key that is the hash of that recipe."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tsr.settings import NEUTRAL, REPRODUCES
+
+if TYPE_CHECKING:
+    from tsr.workbench import Workbench
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A frozen recipe. Fields are settings or other stages (its inputs), nested as deep as one likes.
+
+    Two stages are equal when their keys are: when the work is the same, whoever asked for it.
+    `version` is raised when the meaning of a kind changes, so that old results are not reused.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 (hex) of the canonical JSON of `recipe()`; the same in every process."""
+        text = json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def recipe(self) -> dict[str, Any]:
+        """All that affects the result: kind, version, settings, and inputs by their keys."""
+        return {"kind": self.kind, "version": self.version} | _fields(self)
+
+    @cached_property
+    def inputs(self) -> tuple["Stage", ...]:
+        """The stages this one reads, each once, in field order."""
+        values = (getattr(self, f.name) for f in dataclasses.fields(self))
+        found = (stage for value in values for stage in _stages_in(value))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def label(self) -> str:
+        """Kind and short key, for people."""
+        return f"{self.kind} {self.key[:8]}"
+
+    def produce(self, bench: "Workbench") -> dict[str, Any]:
+        """Do the work: write the artifact into `bench.folder`, return figures for the record."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def walk(goals: Iterable[Stage]) -> list[Stage]:
+    """The goals and everything they need, each once, inputs before the stages that use them."""
+    seen: dict[Stage, None] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage not in seen:
+            for parent in stage.inputs:
+                visit(parent)
+            seen[stage] = None
+
+    for goal in goals:
+        visit(goal)
+    return list(seen)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {
+        f.name: _plain(getattr(value, f.name))
+        for f in dataclasses.fields(value)
+        if not _left_out(f, getattr(value, f.name))
+    }
+
+
+def _left_out(f: "dataclasses.Field[Any]", value: Any) -> bool:
+    if f.metadata.get(NEUTRAL, False):
+        return True
+    return REPRODUCES in f.metadata and bool(value == f.metadata[REPRODUCES])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Stage):
+        return {"stage": value.key}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__} | _fields(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"a stage's recipe cannot hold {type(value).__name__}: {value!r}")
+
+
+def _stages_in(value: Any) -> Iterator[Stage]:
+    if isinstance(value, Stage):
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for f in dataclasses.fields(value):
+            yield from _stages_in(getattr(value, f.name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _stages_in(item)
