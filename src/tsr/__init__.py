@@ -1,0 +1,1 @@
+"""Ablations of self-rewarding language models."""

@@ -1,4 +1,4 @@
-"""How a setting is declared: one field, one help text, its bounds, and whether it changes results."""
+"""How a setting is declared: its help text, its bounds, and whether it changes results."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ REPRODUCES: Final = "reproduces"
 
 
 class Refused(ValueError):
-    """A setting that cannot be run. The message is one line: the field, the value, what is allowed."""
+    """A setting that cannot be run; one line: the field, its value, what is allowed."""
 
 
 def setting(

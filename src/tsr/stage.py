@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A frozen recipe. Fields are settings or other stages (its inputs), nested as deep as one likes.
+    """A frozen recipe. Fields are settings or other stages (its inputs), however nested.
 
     Two stages are equal when their keys are: when the work is the same, whoever asked for it.
     `version` is raised when the meaning of a kind changes, so that old results are not reused.
@@ -41,6 +41,21 @@ class Stage:
         values = (getattr(self, f.name) for f in dataclasses.fields(self))
         found = (stage for value in values for stage in _stages_in(value))
         return tuple(dict.fromkeys(found))
+
+    @property
+    def companions(self) -> tuple["Stage", ...]:
+        """Other artifacts that must be there wherever this one is read."""
+        return ()
+
+    @property
+    def count(self) -> int:
+        """How many units of work this is expected to be: prompts, samples, judgements, pairs."""
+        return 1
+
+    @property
+    def tag(self) -> str:
+        """Work of one kind with equal tags takes like time per unit; for estimates only."""
+        return ""
 
     @property
     def label(self) -> str:

@@ -17,14 +17,18 @@ class Message(TypedDict):
 class ModelFiles:
     """Where an engine finds a model.
 
-    name: the content hash of the model (its stage key): what warm engines and adapters are named by.
+    name: the model's content hash (its stage key): what warm engines and adapters go by.
     base: a checkpoint folder that transformers loads (weights, tokenizer, chat template).
     adapter: a PEFT adapter folder on top of `base`, or None.
+    tokenizer: a folder whose tokenizer and chat template are used instead of `base`'s, or None.
+    trust_remote_code: whether code that comes with the model may run.
     """
 
     name: str
     base: Path
     adapter: Path | None = None
+    tokenizer: Path | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)

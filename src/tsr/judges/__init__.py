@@ -1,0 +1,1 @@
+"""Who scores: prompt, parser and scale of each judge."""

@@ -1,0 +1,1 @@
+"""Where metrics go, apart from the run folder."""

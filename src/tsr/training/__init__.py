@@ -1,0 +1,1 @@
+"""Trainings: TRL does the work."""

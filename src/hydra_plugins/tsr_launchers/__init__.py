@@ -1,0 +1,1 @@
+"""Hydra launchers of tsr; Hydra finds them here by itself."""

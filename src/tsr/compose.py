@@ -1,0 +1,105 @@
+"""From overrides to configurations, and from what goes wrong there to one clear line."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from tsr.config import RunConfig
+from tsr.settings import Refused
+
+CONFIG = "config"
+ConfigErrors = (HydraException, OmegaConfBaseException, Refused)
+
+
+def conf_folder() -> Path:
+    """The repository's `conf/` where there is one, else the copy packaged with the wheel."""
+    here = Path(__file__).resolve().parent
+    repository = here.parents[1] / "conf"
+    return repository if (repository / f"{CONFIG}.yaml").is_file() else here / "conf"
+
+
+def register() -> None:
+    """Make the schema known to Hydra; every composition starts from it."""
+    ConfigStore.instance().store(name="schema", node=RunConfig)
+
+
+def to_run_config(cfg: DictConfig) -> RunConfig:
+    """The typed, checked configuration. Raises Refused, or OmegaConf's error for a wrong type."""
+    cfg = cfg.copy()
+    with flag_override(cfg, ["struct", "readonly"], False):
+        cfg.pop("hydra", None)
+    unset = sorted(OmegaConf.missing_keys(cfg))
+    if unset:
+        raise Refused(f"{unset[0]}=???: must be given, such as {unset[0]}=VALUE")
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, RunConfig)
+    config.check()
+    return config
+
+
+def compose_all(overrides: Sequence[str], multirun: bool) -> list[RunConfig]:
+    """All runs of a command line, without running them; for the plan."""
+    with _hydra():
+        return [to_run_config(compose(CONFIG, list(o))) for o in _expand(overrides, multirun)]
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield
+
+
+def _expand(overrides: Sequence[str], multirun: bool) -> list[Sequence[str]]:
+    """One list of overrides per run: the product of the sweeps, as Hydra's basic sweeper has it."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    single = [o.input_line for o in parsed if not o.is_sweep_override()]
+    hydra = compose(CONFIG, [str(o) for o in single], return_hydra_config=True).hydra
+    params = [f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()]
+    if not (multirun or str(hydra.mode).endswith("MULTIRUN")):
+        return [list(overrides)]
+    both = OverridesParser.create().parse_overrides([*params, *overrides])
+    return list(BasicSweeper.split_arguments(both, None)[0])
+
+
+def one_line(error: Exception) -> str:
+    """What a composition error says, in one line, with what is allowed where that is known."""
+    if isinstance(error, Refused):
+        return str(error)
+    root = error
+    while isinstance(root.__cause__, OmegaConfBaseException | HydraException):
+        root = root.__cause__
+    lines = [line.strip() for line in str(root).splitlines()]
+    text = "; ".join(line for line in lines if line and not line.startswith("object_type="))
+    text = text.replace(":; full_key:", "").replace("; full_key:", ", at")
+    return text + _allowed(str(error), root)
+
+
+def _allowed(message: str, root: Exception) -> str:
+    """The keys that a section takes, and the nearest, where a key was not among them."""
+    key = getattr(root, "full_key", None) or getattr(root, "key", None)
+    found = re.search(r"Key '([^']+)'", str(root))
+    if key is None or found is None:
+        return ""
+    section = RunConfig()
+    for part in str(key).split(".")[:-1]:
+        section = getattr(section, part, None)  # type: ignore[assignment]
+    if not is_dataclass(section):
+        return ""
+    names = [f.name for f in fields(section)]
+    near = difflib.get_close_matches(found[1], names, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"; {hint}allowed: {', '.join(names)}"

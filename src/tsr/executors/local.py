@@ -1,0 +1,154 @@
+"""The local executor: one process, stage after stage, engines kept warm."""
+
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tsr.config import EngineConfig
+from tsr.engines.base import Engine, ModelFiles
+from tsr.engines.build import build_engine
+from tsr.plan import missing
+from tsr.progress import Reporter
+from tsr.quiet import log_to
+from tsr.stage import Stage
+from tsr.store import Store
+from tsr.store.errors import StoreError
+from tsr.workbench import Progress
+
+log = logging.getLogger("tsr")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that did not come to be: what went wrong, and where its log is."""
+
+    stage: Stage
+    error: str
+    log: Path | None
+
+
+class Engines:
+    """Engines by their config, at most one with a model in memory at a time."""
+
+    def __init__(self, build: Callable[[EngineConfig], Engine]) -> None:
+        self._build = build
+        self._warm: dict[str, Engine] = {}
+
+    def get(self, config: EngineConfig, model: ModelFiles) -> Engine:
+        """The engine of a config with the model loaded; others give their memory back first."""
+        name = repr(config)
+        for other in [known for known in self._warm if known != name]:
+            self._warm.pop(other).close()
+        if name not in self._warm:
+            self._warm[name] = self._build(config)
+        self._warm[name].load(model)
+        return self._warm[name]
+
+    def release(self) -> None:
+        """Give back the memory of all."""
+        for engine in self._warm.values():
+            engine.close()
+
+
+@dataclass
+class Bench:
+    """The workbench of one stage; see tsr.workbench.Workbench."""
+
+    folder: Path
+    store: Store
+    engines: Engines
+    reporter: Reporter
+
+    def artifact(self, stage: Stage) -> Path:
+        """The verified folder of an input."""
+        return self.store.folder(stage)
+
+    def figures(self, stage: Stage) -> dict[str, Any]:
+        """The figures of a finished stage."""
+        return dict(self.store.record(stage)["figures"])
+
+    def engine(self, config: EngineConfig, model: ModelFiles) -> Engine:
+        """A warm engine with the model loaded."""
+        return self.engines.get(config, model)
+
+    def release(self) -> None:
+        """Free the engines before training."""
+        self.engines.release()
+
+    def progress(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Progress]:
+        """A bar on a terminal, plain lines elsewhere."""
+        return self.reporter.progress(what, total, done)
+
+
+@dataclass
+class LocalExecutor:
+    """Executes what is missing; remembers what failed, so that no run of a sweep tries it again."""
+
+    store: Store
+    reporter: Reporter
+    build: Callable[[EngineConfig], Engine] = build_engine
+    executed: list[Stage] = field(default_factory=list)
+    failures: dict[Stage, Failure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Engines live as long as the executor."""
+        self.engines = Engines(self.build)
+
+    def execute(self, goals: Sequence[Stage], after: Callable[[Stage], None]) -> None:
+        """Bring the goals about; `after` is called with each stage that is there now.
+
+        A failure stops what needs the failed stage and nothing else.
+        """
+        for stage in missing(goals, self.store):
+            if stage not in self.failures and not self._blocked(stage):
+                self._execute(stage)
+                after(stage)
+
+    def close(self) -> None:
+        """Give the engines' memory back."""
+        self.engines.release()
+
+    def _blocked(self, stage: Stage) -> bool:
+        culprits = [s for s in (*stage.inputs, *stage.companions) if s in self.failures]
+        if culprits:
+            error = f"not tried, since {culprits[0].label} failed"
+            self.failures[stage] = Failure(stage, error, None)
+        return bool(culprits)
+
+    def _execute(self, stage: Stage) -> None:
+        try:
+            made = self.store.ensure(stage, partial(self._produce, stage))
+        except StoreError:
+            raise  # the store itself is in trouble: full, read-only, damaged; no stage can go on
+        except Exception as error:  # noqa: BLE001  one stage's failure must not end the others
+            self._failed(stage, error)
+            return
+        if made.executed:
+            self.executed.append(stage)
+
+    def _produce(self, stage: Stage, folder: Path) -> dict[str, Any]:
+        with ExitStack() as stack:
+            stack.enter_context(log_to(folder / "log.txt"))
+            try:
+                bench = Bench(folder, self.store, self.engines, self.reporter)
+                return stage.produce(bench) | {"tag": stage.tag}
+            except Exception:
+                log.info(traceback.format_exc())
+                raise
+
+    def _failed(self, stage: Stage, error: Exception) -> None:
+        left = self.store.leftovers(stage)
+        path = left[0] / "log.txt" if left else None
+        message = f"{type(error).__name__}: {error}"
+        self.failures[stage] = Failure(stage, message, path)
+        log.error(
+            "%s failed: %s\n  its log: %s\n  the same command goes on from what is finished",
+            stage.label,
+            message,
+            path,
+        )

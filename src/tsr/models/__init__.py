@@ -1,0 +1,1 @@
+"""How pretrained models come into the store."""

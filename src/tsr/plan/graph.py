@@ -1,0 +1,98 @@
+"""Which stages a sweep wants, which are distinct, which are there, and what the rest will take."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tsr.stage import Stage, walk
+from tsr.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """wanted: each run's stages, by the run's name, inputs first. states: of the distinct ones.
+
+    to_run: what must be executed, inputs first. seconds: expected time of each stage of `to_run`,
+    None where no record of like work on this machine exists.
+    """
+
+    wanted: dict[str, list[Stage]]
+    states: dict[Stage, str]
+    to_run: list[Stage]
+    seconds: dict[Stage, float | None]
+
+    @cached_property
+    def distinct(self) -> list[Stage]:
+        """Every stage of the sweep, once."""
+        return list(self.states)
+
+    @property
+    def asked(self) -> int:
+        """Stages wanted, counted once for every run that wants them."""
+        return sum(map(len, self.wanted.values()))
+
+    def count(self, state: str) -> int:
+        """How many distinct stages are in a state: done, running, partial, missing."""
+        return Counter(self.states.values())[state]
+
+    def estimate(self, stages: Iterable[Stage]) -> tuple[float, int]:
+        """Expected seconds of those stages that are to be run, and how many have no estimate."""
+        times = [self.seconds[stage] for stage in stages if stage in self.seconds]
+        return sum(t for t in times if t is not None), sum(t is None for t in times)
+
+
+def plan_of(wanted: dict[str, list[Stage]], goals: Sequence[Stage], store: Store) -> Plan:
+    """The plan of a sweep against a store."""
+    stages = walk(stage for run in wanted.values() for stage in run)
+    states = {stage: store.state(stage) for stage in stages}
+    to_run = missing(goals, store)
+    rates = _Rates(store)
+    return Plan(wanted, states, to_run, {stage: rates.seconds(stage) for stage in to_run})
+
+
+def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
+    """What must be executed for the goals to be there, inputs first.
+
+    What only led to something that is there need not be there itself.
+    """
+    order: dict[Stage, None] = {}
+    seen: set[Stage] = set()
+
+    def visit(stage: Stage) -> None:
+        if stage in seen:
+            return
+        seen.add(stage)
+        for companion in stage.companions:
+            visit(companion)
+        if store.has(stage):
+            return
+        for parent in stage.inputs:
+            visit(parent)
+        order[stage] = None
+
+    for goal in goals:
+        visit(goal)
+    return list(order)
+
+
+class _Rates:
+    """Seconds per unit of like work, from this machine's earlier records."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.known: dict[str, dict[str, list[float]]] = {}
+
+    def seconds(self, stage: Stage) -> float | None:
+        if stage.kind not in self.known:
+            self.known[stage.kind] = self._read(stage.kind)
+        rates = self.known[stage.kind].get(stage.tag)
+        return statistics.median(rates) * stage.count if rates else None
+
+    def _read(self, kind: str) -> dict[str, list[float]]:
+        rates: dict[str, list[float]] = {}
+        for row in self.store.timings(kind):
+            if row.get("units") and not row.get("resumed"):
+                rates.setdefault(row.get("tag") or "", []).append(row["seconds"] / row["units"])
+        return rates

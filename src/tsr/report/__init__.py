@@ -1,0 +1,1 @@
+"""Readings of finished records: metrics, tables."""

@@ -1,0 +1,181 @@
+"""Tables for the terminal."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from tsr.plan import Plan
+
+Row = Mapping[str, Any]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A figure for people; missing is a dash, never zero."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent; missing is a dash."""
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def _dropped(row: Row) -> str:
+    dropped = row.get("dropped")
+    return "-" if dropped is None else ", ".join(f"{n} {why}" for why, n in dropped.items() if n)
+
+
+def _heldout(row: Row) -> str:
+    if row.get("heldout") is None:
+        return "-"
+    return f"{row['heldout']:.3f} ± {row['heldout_error']:.3f}"
+
+
+def _lengths(row: Row) -> str:
+    return f"{number(row.get('chosen_tokens'), 0)} / {number(row.get('rejected_tokens'), 0)}"
+
+
+def _scores(row: Row) -> str:
+    return f"{number(row.get('chosen_score'), 2)} / {number(row.get('rejected_score'), 2)}"
+
+
+def _logps(row: Row) -> str:
+    chosen, rejected = row.get("chosen_logps_change"), row.get("rejected_logps_change")
+    return "-" if chosen is None else f"{chosen:+.1f} / {rejected:+.1f}"
+
+
+LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("held-out score", _heldout),
+    ("pairs", lambda row: number(row.get("pairs"))),
+    ("prompts dropped", lambda row: _dropped(row) or "0"),
+    ("best score tied", lambda row: percent(row.get("tied_best"))),
+    ("parse failures", lambda row: number(row.get("parse_failures"))),
+    ("rejected from anchor", lambda row: percent(row.get("rejected_from_anchor"))),
+    ("chosen from future", lambda row: percent(row.get("chosen_from_future"))),
+    ("score chosen / rejected", _scores),
+    ("score gap", lambda row: number(row.get("score_gap"))),
+    ("tokens chosen / rejected", _lengths),
+    ("similarity", lambda row: number(row.get("similarity"))),
+    ("DPO margin", lambda row: number(row.get("margin"))),
+    ("log-prob change, both", _logps),
+)
+
+
+def run_table(name: str, rows: Sequence[Row]) -> Table:
+    """A run: one column a model, one line a figure."""
+    table = Table(title=name, title_justify="left")
+    table.add_column("")
+    for row in rows:
+        table.add_column(row["model"], justify="right")
+    for title, cell in LINES:
+        cells = [cell(row) for row in rows]
+        if any(set(c) - set("- /") for c in cells):
+            table.add_row(title, *cells)
+    return table
+
+
+def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
+    """Several runs, one line each: (name, rows, work)."""
+    table = Table(title="Comparison, last model of each run", title_justify="left")
+    for title in (
+        "run",
+        "model",
+        "held-out",
+        "pairs",
+        "score gap",
+        "similarity",
+        "margin",
+        "candidates",
+        "trainings",
+    ):
+        table.add_column(title, justify="left" if title in ("run", "model") else "right")
+    for name, rows, work in runs:
+        last: Row = rows[-1] if rows else {"model": "-"}
+        table.add_row(
+            name,
+            last["model"],
+            _heldout(last),
+            number(last.get("pairs")),
+            number(last.get("score_gap")),
+            number(last.get("similarity")),
+            number(last.get("margin")),
+            number(work["candidates"]),
+            number(work["trainings"]),
+        )
+    return table
+
+
+def plan_tables(plan: Plan, unpinned: Mapping[str, Sequence[str]]) -> list[Table | str]:
+    """The plan of a sweep: kinds of stages, then what each run asks for."""
+    return [_kinds(plan), _runs(plan), *_notes(plan, unpinned)]
+
+
+def _kinds(plan: Plan) -> Table:
+    table = Table(title="Stages of the sweep", title_justify="left")
+    for title in ("kind", "wanted", "distinct", "cached", "to run", "units", "estimate"):
+        table.add_column(title, justify="left" if title == "kind" else "right")
+    wanted = [stage for run in plan.wanted.values() for stage in run]
+    for kind in dict.fromkeys(stage.kind for stage in plan.distinct):
+        distinct = [s for s in plan.distinct if s.kind == kind]
+        to_run = [s for s in plan.to_run if s.kind == kind]
+        table.add_row(
+            kind,
+            str(sum(s.kind == kind for s in wanted)),
+            str(len(distinct)),
+            str(sum(plan.states[s] == "done" for s in distinct)),
+            str(len(to_run)),
+            str(sum(s.count for s in to_run)),
+            _time(*plan.estimate(to_run)),
+        )
+    table.add_section()
+    table.add_row(
+        "all",
+        str(plan.asked),
+        str(len(plan.distinct)),
+        str(plan.count("done")),
+        str(len(plan.to_run)),
+        "",
+        _time(*plan.estimate(plan.to_run)),
+    )
+    return table
+
+
+def _runs(plan: Plan) -> Table:
+    table = Table(title="Runs, each as if alone", title_justify="left")
+    for title in ("run", "stages", "cached", "generations", "judgements", "trainings", "estimate"):
+        table.add_column(title, justify="left" if title == "run" else "right")
+    for name, stages in plan.wanted.items():
+        table.add_row(
+            name,
+            str(len(stages)),
+            str(sum(plan.states[s] == "done" for s in stages)),
+            str(sum(s.count for s in stages if s.kind == "generate")),
+            str(sum(s.count for s in stages if s.kind == "judge")),
+            str(sum(s.kind in ("sft", "dpo") for s in stages)),
+            _time(*plan.estimate(stages)),
+        )
+    return table
+
+
+def _notes(plan: Plan, unpinned: Mapping[str, Sequence[str]]) -> list[str]:
+    notes = [
+        f"not pinned in {name}: {', '.join(fields)} (resolved and recorded when the run starts)"
+        for name, fields in unpinned.items()
+        if fields
+    ]
+    resumable = plan.count("partial") + plan.count("running")
+    if resumable:
+        notes.append(f"{resumable} stages are begun; they go on from their last block")
+    return notes
+
+
+def _time(seconds: float, unknown: int) -> str:
+    """Expected time; `?` for work of which this machine has no record."""
+    if seconds == 0 and unknown:
+        return "?"
+    text = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds >= 7200:
+        text = f"{seconds / 3600:.1f} h"
+    return text + (" + ?" if unknown else "")

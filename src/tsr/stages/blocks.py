@@ -1,0 +1,39 @@
+"""Long work in blocks: each finished block is on disk, so a killed stage goes on from there."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tsr.jsonl import read_jsonl, write_jsonl
+from tsr.workbench import Workbench
+
+T = TypeVar("T")
+Rows = list[dict[str, Any]]
+
+
+def in_blocks(
+    bench: Workbench, what: str, items: Sequence[T], size: int, work: Callable[[Sequence[T]], Rows]
+) -> Rows:
+    """`work` on `size` items at a time, leaving out blocks that an earlier, killed try finished.
+
+    Items must come in the same order on every try. Returns the rows of all blocks, in order.
+    """
+    folder = bench.folder / "blocks"
+    folder.mkdir(exist_ok=True)
+    starts = range(0, len(items), size)
+    # The block size is part of the name: after a change of it no old block fits.
+    files = [folder / f"{size}-{start:08d}.jsonl" for start in starts]
+    done = sum(min(size, len(items) - s) for s, f in zip(starts, files, strict=True) if f.exists())
+    with bench.progress(what, len(items), done) as progress:
+        for start, file in zip(starts, files, strict=True):
+            if not file.exists():
+                block = items[start : start + size]
+                write_jsonl(file, work(block))
+                progress.advance(len(block))
+    return [row for file in files for row in read_jsonl(file)]
+
+
+def clear_blocks(folder: Path) -> None:
+    """Remove the blocks once what they hold has been written as the artifact."""
+    shutil.rmtree(folder / "blocks")

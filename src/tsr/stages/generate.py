@@ -1,0 +1,131 @@
+"""Generation: K candidates of one model for each prompt."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tsr.config import EngineConfig, SamplingConfig
+from tsr.data.rows import Row
+from tsr.engines.base import Answer, Engine, Message, Request
+from tsr.jsonl import read_jsonl, write_jsonl
+from tsr.seeds import seed_of
+from tsr.selectors import Candidate
+from tsr.stage import Stage
+from tsr.stages.blocks import clear_blocks, in_blocks
+from tsr.stages.model import Model
+from tsr.stages.prompts import Prompts
+from tsr.workbench import Workbench
+
+
+@dataclass(frozen=True, eq=False)
+class Generate(Stage):
+    """Writes `candidates.jsonl`, keyed by (prompt_id, model, draw, sample).
+
+    draw: which independent set of K this is; see variant.anchor_pool.
+    Prompts too long for the context have no candidates; they are counted as `too_long`.
+    """
+
+    kind: ClassVar[str] = "generate"
+
+    model: Model
+    prompts: Prompts
+    k: int
+    draw: int
+    sampling: SamplingConfig
+    engine: EngineConfig
+    seed: int
+
+    @property
+    def count(self) -> int:
+        """How many candidates are asked for."""
+        return self.prompts.count * self.k
+
+    @property
+    def companions(self) -> tuple[Stage, ...]:
+        """Whoever reads candidates reads their prompts."""
+        return (self.prompts,)
+
+    @property
+    def tag(self) -> str:
+        """Base model, engine, precision, longest answer."""
+        e = self.engine
+        return f"{self.model.base.key[:8]} {e.name} {e.dtype} {self.sampling.max_new_tokens}"
+
+    @property
+    def name(self) -> str:
+        """How rows name the model: the short form of its key."""
+        return self.model.key[:16]
+
+    def produce(self, bench: Workbench) -> dict[str, Any]:
+        """Sample in blocks of prompts of like length."""
+        engine = bench.engine(self.engine, self.model.files(bench))
+        requests = [self._request(row) for row in self.prompts.read(bench)]
+        size = max(1, self.engine.block // self.k)
+        rows = in_blocks(
+            bench,
+            f"{self.label}: prompts",
+            by_length(engine, requests),
+            size,
+            lambda block: [self._row(a) for a in engine.answer(block)],
+        )
+        made = [r for r in rows if r["finish"] != "too_long"]
+        made.sort(key=lambda r: (r["prompt_id"], r["sample"]))
+        write_jsonl(bench.folder / "candidates.jsonl", made)
+        clear_blocks(bench.folder)
+        return self._figures(rows, made)
+
+    def read(self, bench: Workbench) -> list[Candidate]:
+        """The finished candidates, without scores."""
+        path = bench.artifact(self) / "candidates.jsonl"
+        return [
+            Candidate(
+                r["prompt_id"],
+                r["model"],
+                r["draw"],
+                r["sample"],
+                r["text"],
+                None,
+                r["finish"],
+                r["tokens"],
+            )
+            for r in read_jsonl(path)
+        ]
+
+    def _request(self, row: Row) -> Request:
+        # The model is in the seed, so that two models' noise on one prompt is independent.
+        name = (self.seed, self.name, row.id, self.draw)
+        seeds = tuple(seed_of(*name, j) for j in range(self.k))
+        s = self.sampling
+        messages = (Message(role="user", content=row.prompt),)
+        return Request(row.id, messages, seeds, s.temperature, s.top_p, s.max_new_tokens)
+
+    def _row(self, a: Answer) -> dict[str, Any]:
+        return {
+            "prompt_id": a.request,
+            "model": self.name,
+            "draw": self.draw,
+            "sample": a.sample,
+            "text": a.text,
+            "finish": a.finish,
+            "tokens": a.tokens,
+            "prompt_tokens": a.prompt_tokens,
+        }
+
+    def _figures(self, rows: list[dict[str, Any]], made: list[dict[str, Any]]) -> dict[str, Any]:
+        finish = Counter(r["finish"] for r in made)
+        return {
+            "units": len(made),
+            "candidates": len(made),
+            "tokens": sum(r["tokens"] for r in made),
+            "cut_at_max_tokens": finish["length"],
+            "empty": sum(not r["text"].strip() for r in made),
+            "too_long": len({r["prompt_id"] for r in rows if r["finish"] == "too_long"}),
+        }
+
+
+def by_length(engine: Engine, requests: Sequence[Request]) -> list[Request]:
+    """Requests of like length side by side, so that batches hold little padding."""
+    lengths = engine.lengths(requests)
+    order = sorted(range(len(requests)), key=lambda i: (lengths[i], requests[i].id))
+    return [requests[i] for i in order]

@@ -1,0 +1,46 @@
+"""Supervised fine-tuning: M0 = SFT(Mb, IFT and EFT), the loss on answers only."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tsr.config import SFTConfig
+from tsr.data.load import BadData
+from tsr.data.rows import Row
+from tsr.stages.model import Model
+from tsr.stages.prompts import Source
+from tsr.stages.trained import Trained
+from tsr.workbench import Workbench
+
+
+@dataclass(frozen=True, eq=False)
+class SFT(Trained):
+    """Algorithm 1, line 1. Rows are instructions with answers (IFT) and judge prompts with
+    judgements (EFT)."""
+
+    kind: ClassVar[str] = "sft"
+
+    start: Model
+    ift: Source
+    eft: Source | None
+    settings: SFTConfig
+    seed: int
+
+    def produce(self, bench: Workbench) -> dict[str, Any]:
+        """Train with TRL's SFTTrainer; see tsr.training.sft."""
+        from tsr.training import sft
+
+        rows = [r for source in (self.ift, self.eft) if source for r in _answered(source)]
+        files = self.start.files(bench)
+        bench.release()
+        return sft.train(bench, files, rows, self.settings, self.seed)
+
+
+def _answered(source: Source) -> list[Row]:
+    rows = source.rows(0)
+    without = [row.id for row in rows if not row.response]
+    if without:
+        raise BadData(
+            f"{source.kind}: {len(without)} of {len(rows)} rows have no {source.response_field} "
+            f"(the first is {without[0]}); SFT needs answers"
+        )
+    return rows

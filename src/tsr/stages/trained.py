@@ -1,0 +1,44 @@
+"""What SFT and DPO have in common: a model that was trained from another one."""
+
+from dataclasses import replace
+from typing import Any
+
+from tsr.engines.base import ModelFiles
+from tsr.stages.model import Model, Pretrained
+from tsr.workbench import Workbench
+
+ADAPTER = "adapter"
+CHECKPOINT = "model"
+
+
+class Trained(Model):
+    """Writes `adapter/` (method=lora) or `model/` (method=full), and `training.jsonl`.
+
+    Its kinds declare `start` and `settings` as fields, each in its own order.
+    """
+
+    start: Model
+    settings: Any
+
+    @property
+    def base(self) -> Pretrained:
+        """The pretrained model underneath."""
+        return self.start.base
+
+    @property
+    def checkpoint(self) -> Model:
+        """Itself if all weights were trained; else what the adapter lies on."""
+        return self if self.settings.method == "full" else self.start.checkpoint
+
+    @property
+    def tag(self) -> str:
+        """Base model, method, precision."""
+        return f"{self.base.key[:8]} {self.settings.method} {self.settings.precision}"
+
+    def files(self, bench: Workbench) -> ModelFiles:
+        """The checkpoint made here, or the adapter made here on the checkpoint underneath."""
+        folder, trusted = bench.artifact(self), self.base.trust_remote_code
+        if self.settings.method == "full":
+            return ModelFiles(self.key, folder / CHECKPOINT, trust_remote_code=trusted)
+        below = self.checkpoint.files(bench)
+        return replace(below, name=self.key, adapter=folder / ADAPTER)

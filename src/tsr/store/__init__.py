@@ -1,0 +1,36 @@
+"""The store: every finished stage under its key, in folders that a person can read."""
+
+from tsr.store.describe import Item
+from tsr.store.entries import Entry
+from tsr.store.errors import (
+    Busy,
+    Damaged,
+    LostClaim,
+    Missing,
+    NoSuchKey,
+    NotPlain,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreTooNew,
+)
+from tsr.store.files import write_atomic
+from tsr.store.store import Made, Store
+
+__all__ = [
+    "Busy",
+    "Damaged",
+    "Entry",
+    "Item",
+    "LostClaim",
+    "Made",
+    "Missing",
+    "NoSuchKey",
+    "NotPlain",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "StoreTooNew",
+    "write_atomic",
+]

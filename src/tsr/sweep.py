@@ -1,0 +1,114 @@
+"""From configurations to finished runs: describe all, plan all, then execute run by run."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tsr.config import RunConfig
+from tsr.executors.local import Failure, LocalExecutor
+from tsr.loop import Run, build_run
+from tsr.pin import pinned
+from tsr.plan import Plan, plan_of
+from tsr.progress import Reporter
+from tsr.provenance import git_revision
+from tsr.recorder import Recorder, folder_of, run_name
+from tsr.report.metrics import work_of
+from tsr.report.tables import comparison, run_table
+from tsr.stage import Stage, walk
+from tsr.store import Store
+from tsr.trackers.base import open_tracker
+
+
+class RunFailed(RuntimeError):
+    """At least one stage failed; what does not need it has been finished."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended: its figures, and what failed in it."""
+
+    name: str
+    folder: Path
+    rows: list[dict[str, Any]]
+    failures: list[Failure]
+
+
+@dataclass
+class Sweep:
+    """Runs that share a store and an executor."""
+
+    configs: Sequence[RunConfig]
+    console: Console = field(default_factory=Console)
+
+    def __post_init__(self) -> None:
+        """Describe every run, so that a mistake in the last is found before the first starts."""
+        self.configs = [pinned(config) for config in self.configs]
+        runs = [build_run(config) for config in self.configs]
+        names = [run_name(c, r) for c, r in zip(self.configs, runs, strict=True)]
+        self.runs: dict[str, Run] = dict(zip(names, runs, strict=True))
+        first = self.configs[0]
+        self.store = Store(Path(first.store), check=first.store_check, revision=git_revision())
+        self.executor = LocalExecutor(self.store, Reporter(self.console))
+
+    def plan(self) -> Plan:
+        """The plan of all runs together."""
+        wanted = {name: run.stages for name, run in self.runs.items()}
+        goals = [goal for run in self.runs.values() for goal in run.goals]
+        return plan_of(wanted, goals, self.store)
+
+    def execute(self) -> list[Finished]:
+        """Run everything that is missing. Raises RunFailed at the end if anything failed."""
+        plan = self.plan()
+        self.console.print(
+            f"{len(self.runs)} run(s): {plan.asked} stages wanted, {len(plan.distinct)} distinct, "
+            f"{plan.count('done')} cached, {len(plan.to_run)} to run",
+            highlight=False,
+        )
+        with ExitStack() as stack:
+            stack.callback(self.executor.close)
+            finished = [self._run(name, run, plan) for name, run in self.runs.items()]
+        self._conclude(finished)
+        return finished
+
+    def _run(self, name: str, run: Run, plan: Plan) -> Finished:
+        config = run.config
+        folder, group = folder_of(config, name), f"{config.model.name}-{config.judge.name}"
+        tracker = open_tracker(config.tracker, name, group, str(folder), asdict(config))
+        recorder = Recorder(name, run, self.store, tracker)
+        try:
+            recorder.begin(plan)
+            self.executor.execute(run.goals, recorder.after)
+        except BaseException as error:
+            state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            recorder.end(state)
+            raise
+        failures = self._failures_of(run)
+        recorder.end("failed" if failures else "done", failures)
+        self.console.print(run_table(name, recorder.rows))
+        return Finished(name, folder, recorder.rows, failures)
+
+    def _failures_of(self, run: Run) -> list[Failure]:
+        found: dict[Stage, Failure] = self.executor.failures
+        return [found[stage] for stage in walk(run.goals) if stage in found]
+
+    def _conclude(self, finished: Sequence[Finished]) -> None:
+        if len(finished) > 1:
+            works = [work_of(run) for run in self.runs.values()]
+            lines = [(f.name, f.rows, w) for f, w in zip(finished, works, strict=True)]
+            self.console.print(comparison(lines))
+        for f in finished:
+            self.console.print(f"{f.name}: {f.folder}", highlight=False, soft_wrap=True)
+        executed = len(self.executor.executed)
+        self.console.print(f"{executed} stages executed, each once", highlight=False)
+        failed = [f for one in finished for f in one.failures if f.log is not None]
+        if failed:
+            raise RunFailed("; ".join(dict.fromkeys(f"{f.stage.label}: {f.error}" for f in failed)))
+
+
+def run_all(configs: Sequence[RunConfig]) -> list[Finished]:
+    """Execute a sweep on this machine, in this process."""
+    return Sweep(configs).execute()

@@ -1,0 +1,50 @@
+"""Supervised fine-tuning with TRL's SFTTrainer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig as TRLConfig
+from trl import SFTTrainer
+
+from tsr.config import SFTConfig
+from tsr.data.rows import Row
+from tsr.engines.base import ModelFiles
+from tsr.training import common
+from tsr.workbench import Workbench
+
+
+def train(
+    bench: Workbench, start: ModelFiles, rows: Sequence[Row], recipe: SFTConfig, seed: int
+) -> dict[str, Any]:
+    """Train on prompt and answer, the loss on the answer only, and save into the bench's folder.
+
+    Raises TrainingError for a loss that is not a number.
+    """
+    tokenizer = common.load_tokenizer(start)
+    trainer = SFTTrainer(
+        model=common.load_policy(start, recipe),
+        args=TRLConfig(
+            **common.arguments(bench.folder / "trainer", recipe, len(rows), seed),
+            completion_only_loss=True,
+        ),
+        train_dataset=Dataset.from_list([_conversation(row) for row in rows]),
+        processing_class=tokenizer,
+        peft_config=common.new_adapter(start, recipe),
+    )
+    log = common.run(bench, trainer, "sft")
+    common.save(bench, trainer, tokenizer)
+    return {
+        "units": len(rows) * recipe.epochs,
+        "rows": len(rows),
+        "steps": log[-1]["step"],
+        "first_loss": log[0]["loss"],
+        "loss": log[-1]["loss"],
+    }
+
+
+def _conversation(row: Row) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": row.prompt}],
+        "completion": [{"role": "assistant", "content": row.response}],
+    }

@@ -1,0 +1,134 @@
+"""What a user gets wrong is refused when it is composed, in one line with what is allowed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Compose
+
+from tsr.compose import ConfigErrors, compose_all, one_line
+from tsr.config import RunConfig
+from tsr.loop import build_run
+from tsr.reference import rows
+from tsr.settings import Refused
+
+WRONG = [
+    ("k=0", "k=0: must be >= 1"),
+    ("iterations=0", "iterations=0: must be >= 1"),
+    ("k=many", "k"),
+    ("kk=3", "did you mean k?"),
+    ("train.dpo.betta=3", "did you mean beta?"),
+    ("train.dpo.beta=0", "train.dpo.beta=0.0: must be > 0"),
+    ("train.dpo.loss=[best]", "must be one of sigmoid, hinge"),
+    ("variant=temporl", "temporal"),
+    ("judge.scoring=guess", "must be one of text, expected"),
+    ("sampling.top_p=1.5", "must be > 0 and <= 1"),
+    ("data.prompts.kind=magic", "must be one of starter, tasks"),
+    ("data.prompts.kind=file", "data.prompts.path=null"),
+    ("data=file", "must be given"),
+    ("model.source=hub", "model.repo=null"),
+    ("pairing.ties=coin", "must be one of first, random, shortest, longest"),
+    ("judge.low=9", "judge.low=9.0: must be < judge.high=5.0"),
+    ("model=tiny variant.anchor=moon", "must be one of m0, previous, base"),
+    ("train.dpo.method=full", "train.dpo.lora_rank=16: train.dpo.method=full has no adapter"),
+    ("train/dpo=lora train.dpo.lora_rank=null", "needs a rank"),
+    ("train.dpo.micro_batch=3", "must divide"),
+]
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        compose_all(overrides, multirun=False)
+    return one_line(caught.value)
+
+
+@pytest.mark.parametrize(("overrides", "told"), WRONG)
+def test_wrong_settings_are_refused_in_one_line(overrides: str, told: str) -> None:
+    message = refusal(*overrides.split())
+    assert told in message
+    assert "\n" not in message
+
+
+CONTRADICTIONS = [
+    ("variant=past_only variant.anchor=null", "PastOnly needs an anchor; must be one of m0"),
+    ("variant._target_=tsr.variants.nothing.X", "variant._target_"),
+    ("variant._target_=tsr.loop.Run", "must be a subclass of tsr.variants.base.Variant"),
+    ("+variant.options.lag=2", "variant.options"),
+    ("judge.prompt_file=nowhere.txt", "judge.prompt_file=nowhere.txt: cannot be read"),
+    ("model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama3"),
+    ("data.ift.kind=none model.sft=ift", "data.ift.kind=none"),
+    ("data.prompts.kind=file data.prompts.path=nowhere", "no such file"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "told"), CONTRADICTIONS)
+def test_contradictions_are_refused_before_anything_runs(
+    composed: Compose, overrides: str, told: str
+) -> None:
+    with pytest.raises(Refused, match=re.escape(told)):
+        build_run(composed(*overrides.split()))
+
+
+def test_every_option_of_every_group_composes() -> None:
+    conf = Path(__file__).parents[1] / "conf"
+    skip = {"file"}  # needs paths
+    for group in ("model", "judge", "variant", "data", "engine", "train/dpo", "train/sft", "eval",
+                  "tracker", "experiment"):  # fmt: skip
+        options = sorted(p.stem for p in (conf / group).glob("*.yaml") if p.stem not in skip)
+        assert options
+        for option in options:
+            assert isinstance(compose_all([f"{group}={option}"], False)[0], RunConfig)
+
+
+def test_paper_defaults_are_what_large_models_use() -> None:
+    config = compose_all(["model=llama3_8b"], False)[0]
+    assert (config.k, config.iterations) == (7, 2)
+    assert (config.sampling.temperature, config.sampling.top_p) == (1.0, 1.0)
+    assert config.sampling.max_new_tokens == config.judge.max_new_tokens == 1024
+    dpo, sft = config.train.dpo, config.train.sft
+    assert (dpo.method, dpo.epochs, dpo.learning_rate, dpo.batch_size) == ("full", 1, 5e-7, 32)
+    assert (dpo.beta, dpo.max_length, dpo.max_prompt_length) == (0.1, 2048, 512)
+    assert (dpo.schedule, dpo.warmup) == ("cosine", 0.1)
+    assert (sft.epochs, sft.learning_rate, sft.batch_size) == (3, 2e-6, 32)
+    assert config.data.prompts_per_iteration == 4000
+    assert config.judge.scoring == "text"
+
+
+def test_a_choice_on_the_command_line_beats_the_models_own() -> None:
+    assert compose_all(["model=smollm2", "train/dpo=full"], False)[0].train.dpo.method == "full"
+    assert compose_all(["model=smollm2", "k=2"], False)[0].k == 2
+
+
+def test_sweeps_multiply_and_named_sweeps_expand() -> None:
+    swept = compose_all(["variant=past_only,temporal", "model=qwen,mistral"], True)
+    assert [(c.variant.name, c.model.name) for c in swept] == [
+        ("past_only", "qwen"), ("past_only", "mistral"),
+        ("temporal", "qwen"), ("temporal", "mistral"),
+    ]  # fmt: skip
+    named = compose_all(["sweep=ablation"], False)
+    assert [c.variant.name for c in named] == ["self_rewarding", "past_only", "temporal"]
+
+
+def test_every_setting_has_a_meaning() -> None:
+    nameless = [name for name, _, _, meaning in rows(RunConfig()) if len(meaning) < 5]
+    assert nameless == []
+
+
+LIGHT = "import sys; {}; heavy = {{'torch', 'transformers', 'vllm', 'trl'}} & set(sys.modules)"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "import tsr.run",
+        "import tsr.plan.__main__ as p; p.show(['-q'][1:], False, True)",
+        "import tsr.store.__main__",
+    ],
+)
+def test_help_and_planning_import_nothing_heavy(work: str, tmp_path: Path) -> None:
+    code = LIGHT.format(work) + "; assert not heavy, heavy"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
