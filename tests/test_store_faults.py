@@ -16,7 +16,7 @@ import pytest
 
 from tsr.stage import Stage
 from tsr.store import LostClaim, Store
-from tsr.store.claim import Claims
+from tsr.store.claim import Claim, Claims
 from tsr.store.owner import Owner, process_start
 
 WORKERS = Path(__file__).with_name("store_workers.py")
@@ -192,6 +192,42 @@ def test_the_slower_of_two_who_take_over_leaves_the_new_claim_alone(root: Path) 
     with claim:
         Claims(root / "claims", 60).bury(Toy("a").key, dead)
         assert not claim.lost()
+
+
+def test_what_was_published_between_look_and_claim_is_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    take = store.claims.take
+
+    def late(key: str, label: str) -> Claim | None:
+        Store(root).ensure(Toy("a"), finish)
+        return take(key, label)
+
+    monkeypatch.setattr(store.claims, "take", late)
+    assert not store.ensure(Toy("a"), finish).executed
+    assert not list((root / "claims").iterdir())
+
+
+def test_one_overtaken_before_it_begins_leaves_the_new_workers_folder_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    item = Toy("a")
+    take = store.claims.take
+
+    def overtaken(key: str, label: str) -> Claim | None:
+        claim = take(key, label)
+        assert claim is not None
+        store.claims.bury(key, claim.owner)
+        claim_by(store, item, id="new")
+        store.layout.part(item.kind, key, "new").mkdir(parents=True)
+        return claim
+
+    monkeypatch.setattr(store.claims, "take", overtaken)
+    with pytest.raises(LostClaim, match="taken over by"):
+        store.ensure(item, finish)
+    assert store.leftovers(item) == [store.layout.part(item.kind, item.key, "new")]
 
 
 def test_a_fresh_claim_of_another_host_is_respected_and_a_stale_one_taken(root: Path) -> None:

@@ -55,7 +55,7 @@ class Recorder:
             for s in self.run.stages
         ]
         write_atomic(self.folder / "plan.json", json.dumps(states, indent=1) + "\n")
-        self.store.keep(self.name, [goal.key for goal in self.run.goals], self.folder.resolve())
+        self.store.keep(self.name, [stage.key for stage in self.run.stages], self.folder.resolve())
         self._status("running")
         self.after(None)
 

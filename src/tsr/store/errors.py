@@ -1,7 +1,5 @@
 """What can go wrong in a store, each with its own name and a way on in its message."""
 
-
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

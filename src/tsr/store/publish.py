@@ -19,7 +19,6 @@ def publish(layout: Layout, item: Item, part: Path, claim: Claim, record: dict[s
     """Seal the part and move it to its place. False if another is there already: it stays."""
     _require_ours(part, claim)
     _seal(part, item, record)
-    claim.require()
     placed = _place(layout, part, layout.target(item.kind, item.key))
     leftovers = layout.parts(item.kind, item.key)
     if not claim.lost():  # or one of them may belong to who took over
