@@ -27,7 +27,7 @@ WRONG = [
     ("sampling.top_p=1.5", "must be > 0 and <= 1"),
     ("data.prompts.kind=magic", "must be one of starter, tasks"),
     ("data.prompts.kind=file", "data.prompts.path=null"),
-    ("data=file", "must be given"),
+    ("data=file", "data.prompts.path=null: kind=file needs a file"),
     ("model.source=hub", "model.repo=null"),
     ("pairing.ties=coin", "must be one of first, random, shortest, longest"),
     ("judge.low=9", "judge.low=9.0: must be < judge.high=5.0"),

@@ -40,9 +40,6 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     cfg = cfg.copy()
     with flag_override(cfg, ["struct", "readonly"], False):
         cfg.pop("hydra", None)
-    unset = sorted(OmegaConf.missing_keys(cfg))
-    if unset:
-        raise Refused(f"{unset[0]}=???: must be given, such as {unset[0]}=VALUE")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, RunConfig)
     config.check()

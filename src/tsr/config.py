@@ -73,6 +73,7 @@ class SourceConfig(Section):
     path: str | None = setting(None, "File, for kind=file and kind=oasst.", neutral=True)
     repo: str | None = setting(None, "Hub id, for kind=hub.")
     revision: str | None = setting(None, "Commit of the hub data set. Null: resolved and recorded.")
+    subset: str | None = setting(None, "Configuration of the hub data set, where it has several.")
     split: str = setting("train", "Split of the hub data set.")
     prompt_field: str = setting("prompt", "Column or key that holds the prompt.")
     response_field: str = setting("response", "Column or key that holds the reference answer.")

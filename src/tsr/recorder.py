@@ -17,10 +17,10 @@ from tsr.loop import Run
 from tsr.plan import Plan
 from tsr.report.metrics import first_row, iteration_row
 from tsr.stage import Stage, walk
-from tsr.stages.trained import ADAPTER, CHECKPOINT
 from tsr.store import Store
 from tsr.store.files import write_atomic
 from tsr.trackers.base import Tracker
+from tsr.training.outcome import ADAPTER, CHECKPOINT
 
 
 def run_name(config: RunConfig, run: Run) -> str:

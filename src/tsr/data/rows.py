@@ -29,7 +29,7 @@ class Row:
 
 
 def normalised(prompt: str) -> str:
-    """What makes two prompts the same: neither case nor spacing nor Unicode form tells them apart."""
+    """What makes two prompts the same: case, spacing and Unicode form do not tell them apart."""
     return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
 
 

@@ -117,6 +117,6 @@ def _name(gguf_name: str) -> str:
 
 
 def _rotary_order(weight: "torch.Tensor", heads: int) -> "torch.Tensor":
-    """From GGUF's order of a head's rows (rotary pairs adjacent) to halves: [out, in] -> [out, in]."""
+    """From GGUF's order of a head's rows (adjacent rotary pairs) to halves: [out, in] -> same."""
     out, width = weight.shape
     return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2).reshape(out, width)

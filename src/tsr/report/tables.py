@@ -10,6 +10,20 @@ from tsr.plan import Plan
 Row = Mapping[str, Any]
 
 
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Run names without the parts that all of them share: short enough for a column."""
+    split = [name.split("-") for name in names]
+    if len(names) < 2 or len({len(parts) for parts in split}) > 1:
+        return {name: name for name in names}
+    # The last part is a hash: it differs always and tells nothing.
+    columns = list(zip(*split, strict=True))[:-1]
+    telling = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    short = ["-".join(parts[i] for i in telling) for parts in split]
+    if len(set(short)) < len(names):
+        short = ["-".join([s, parts[-1]]) for s, parts in zip(short, split, strict=True)]
+    return dict(zip(names, short, strict=True))
+
+
 def number(value: Any, digits: int = 3) -> str:
     """A figure for people; missing is a dash, never zero."""
     if value is None:
@@ -91,10 +105,11 @@ def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
         "trainings",
     ):
         table.add_column(title, justify="left" if title in ("run", "model") else "right")
+    short = labels([name for name, _, _ in runs])
     for name, rows, work in runs:
         last: Row = rows[-1] if rows else {"model": "-"}
         table.add_row(
-            name,
+            short[name],
             last["model"],
             _heldout(last),
             number(last.get("pairs")),
@@ -144,11 +159,13 @@ def _kinds(plan: Plan) -> Table:
 
 def _runs(plan: Plan) -> Table:
     table = Table(title="Runs, each as if alone", title_justify="left")
-    for title in ("run", "stages", "cached", "generations", "judgements", "trainings", "estimate"):
-        table.add_column(title, justify="left" if title == "run" else "right")
+    short = labels(list(plan.wanted))
+    table.add_column("run", min_width=min(40, max(map(len, short.values()))))
+    for title in ("stages", "cached", "generations", "judgements", "trainings", "estimate"):
+        table.add_column(title, justify="right")
     for name, stages in plan.wanted.items():
         table.add_row(
-            name,
+            short[name],
             str(len(stages)),
             str(sum(plan.states[s] == "done" for s in stages)),
             str(sum(s.count for s in stages if s.kind == "generate")),

@@ -7,11 +7,8 @@ from tsr.config import DPOConfig
 from tsr.stages.model import Model
 from tsr.stages.pair import Pairs
 from tsr.stages.trained import Trained
+from tsr.training.outcome import NoPairs
 from tsr.workbench import Workbench
-
-
-class NoPairs(RuntimeError):
-    """There is nothing to train on; the message has the counts."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from tsr.config import SourceConfig
 from tsr.data.load import BadData, dedupe, file_sha256, hub_rows, oasst_rows, read_rows
 from tsr.data.rows import Row
-from tsr.data.starter import starter_rows
-from tsr.data.tasks import tasks
+from tsr.data.starter import STARTER, starter_rows
+from tsr.data.tasks import VERSION, tasks
 from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.settings import Refused, setting
 from tsr.stage import Stage
@@ -27,6 +27,7 @@ class Source:
     content: str | None = None
     repo: str | None = None
     revision: str | None = None
+    subset: str | None = None
     split: str | None = None
     prompt_field: str = "prompt"
     response_field: str = "response"
@@ -44,6 +45,7 @@ class Source:
             content=_content(field, config),
             repo=config.repo if hub else None,
             revision=config.revision if hub else None,
+            subset=config.subset if hub else None,
             split=config.split if hub else None,
             prompt_field=config.prompt_field,
             response_field=config.response_field,
@@ -77,7 +79,8 @@ class Source:
             return oasst_rows(Path(str(self.path)))
         if self.kind == "file":
             return read_rows(Path(str(self.path)), **fields)
-        return hub_rows(str(self.repo), str(self.revision), str(self.split), **fields)
+        assert self.repo and self.revision and self.split, "a run pins its sources"
+        return hub_rows(self.repo, self.revision, self.split, subset=self.subset, **fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,11 @@ class Prompts(Stage):
 
 
 def _content(field: str, config: SourceConfig) -> str | None:
-    if config.kind not in ("file", "oasst"):
+    if config.kind == "starter":
+        return file_sha256(STARTER)
+    if config.kind == "tasks":
+        return f"version {VERSION}"
+    if config.kind == "hub":
         return None
     path = Path(str(config.path))
     if not path.is_file():

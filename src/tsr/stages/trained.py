@@ -5,10 +5,8 @@ from typing import Any
 
 from tsr.engines.base import ModelFiles
 from tsr.stages.model import Model, Pretrained
+from tsr.training.outcome import ADAPTER, CHECKPOINT
 from tsr.workbench import Workbench
-
-ADAPTER = "adapter"
-CHECKPOINT = "model"
 
 
 class Trained(Model):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
 )
@@ -21,15 +23,11 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from tsr.config import TrainConfig
 from tsr.engines.base import ModelFiles
-from tsr.stages.trained import ADAPTER, CHECKPOINT
+from tsr.training.outcome import ADAPTER, CHECKPOINT, TrainingError
 from tsr.workbench import Progress, Workbench
 
 LOG = "training.jsonl"
 WHOLE = "WHOLE"
-
-
-class TrainingError(RuntimeError):
-    """A training whose numbers say that it must not be used; the message holds them."""
 
 
 def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | PeftModel:
@@ -166,6 +164,7 @@ def run(bench: Workbench, trainer: Trainer, what: str) -> list[dict[str, Any]]:
     checkpoint = _last_whole(work)
     steps = _steps(trainer)
     with bench.progress(f"{what}: steps", steps) as progress:
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Journal(bench.folder, progress))
         trainer.train(resume_from_checkpoint=checkpoint)
     return read_log(bench.folder / LOG)
@@ -182,6 +181,19 @@ def save(bench: Workbench, trainer: Trainer, tokenizer: PreTrainedTokenizerBase)
         model.save_pretrained(bench.folder / CHECKPOINT)
         tokenizer.save_pretrained(bench.folder / CHECKPOINT)
     shutil.rmtree(trainer.args.output_dir)
+
+
+def length(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], open_turn: bool) -> int:
+    """Tokens of a conversation, template included."""
+    encoded = tokenizer.apply_chat_template(
+        list(messages), add_generation_prompt=open_turn, return_dict=True
+    )
+    return len(encoded["input_ids"])
+
+
+def over(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[Any]], limit: int) -> int:
+    """How many conversations exceed the limit: TRL cuts their ends, so they are counted."""
+    return sum(length(tokenizer, row, False) > limit for row in rows)
 
 
 def _steps(trainer: Trainer) -> int:

@@ -11,8 +11,8 @@ from trl import DPOTrainer
 
 from tsr.config import DPOConfig
 from tsr.engines.base import ModelFiles
-from tsr.stages.dpo import NoPairs
 from tsr.training import common
+from tsr.training.outcome import NoPairs, TrainingError
 from tsr.workbench import Workbench
 
 # How far the first loss may be from ln 2: policy and reference are the same model, but batches are
@@ -34,7 +34,8 @@ def train(
     that is not a number or a first loss that is not ln 2.
     """
     tokenizer = common.load_tokenizer(start)
-    kept = [row for row in rows if _prompt_length(tokenizer, row) <= recipe.max_prompt_length]
+    limit = recipe.max_prompt_length
+    kept = [row for row in rows if common.length(tokenizer, row["prompt"], True) <= limit]
     if not kept:
         raise NoPairs(
             f"all {len(rows)} pairs have prompts over {recipe.max_prompt_length} tokens; "
@@ -45,7 +46,12 @@ def train(
     if start.name == reference.name:
         _check_first_loss(log, recipe)
     common.save(bench, trainer, tokenizer)
-    return _figures(log, kept, len(rows) - len(kept))
+    both = [row["prompt"] + row[side] for row in kept for side in ("chosen", "rejected")]
+    cut = {
+        "prompt_too_long": len(rows) - len(kept),
+        "answers_cut": common.over(tokenizer, both, recipe.max_length),
+    }
+    return _figures(log, kept) | cut
 
 
 def _trainer(
@@ -81,29 +87,23 @@ def _trainer(
     )
 
 
-def _prompt_length(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> int:
-    ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)
-    return len(ids["input_ids"])
-
-
 def _check_first_loss(log: Sequence[dict[str, Any]], recipe: DPOConfig) -> None:
     """At the first step policy and reference are equal, so the sigmoid loss must be ln 2."""
     if list(recipe.loss) != ["sigmoid"] or recipe.lora_dropout > 0:
         return
     loss = log[0]["loss"]
     if abs(loss - math.log(2)) > TOLERANCE[recipe.precision]:
-        raise common.TrainingError(
+        raise TrainingError(
             f"the first loss is {loss:.4f} and should be ln 2 = {math.log(2):.4f}: "
             "the reference is not the model that the training started from"
         )
 
 
-def _figures(log: Sequence[dict[str, Any]], rows: Sequence[Any], left_out: int) -> dict[str, Any]:
+def _figures(log: Sequence[dict[str, Any]], rows: Sequence[Any]) -> dict[str, Any]:
     last = log[-1]
     return {
         "units": len(rows),
         "pairs": len(rows),
-        "prompt_too_long": left_out,
         "steps": last["step"],
         "first_loss": log[0]["loss"],
         "loss": last["loss"],

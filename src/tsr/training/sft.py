@@ -34,7 +34,9 @@ def train(
     )
     log = common.run(bench, trainer, "sft")
     common.save(bench, trainer, tokenizer)
+    whole = [row["prompt"] + row["completion"] for row in map(_conversation, rows)]
     return {
+        "rows_cut": common.over(tokenizer, whole, recipe.max_length),
         "units": len(rows) * recipe.epochs,
         "rows": len(rows),
         "steps": log[-1]["step"],

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - marks that look alike are meant
 """The constraint of a question that has one right answer."""
 
 import re
@@ -10,8 +11,8 @@ from tsr.data.constraints.base import Constraint
 
 # 1,234.5 and -7; the minus of `10-3` belongs to a subtraction.
 _NUMBER: Final = re.compile(
-    r"(?<![\w.,])[-−+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"  # noqa: RUF001
-    r"|(?:(?<![\w)])[-−+])?[0-9]+(?:\.[0-9]+)?"  # noqa: RUF001
+    r"(?<![\w.,])[-−+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
+    r"|(?:(?<![\w)])[-−+])?[0-9]+(?:\.[0-9]+)?"
 )
 _LABEL: Final = re.compile(r"^(?:the )?(?:final )?answer(?: is)?\s*:?\s*")
 _MARKS: Final = " \t.,;:!?\"'*_`()[]"
@@ -50,7 +51,7 @@ class Exact(Constraint):
 
 
 def _value(number: str) -> Decimal:
-    return Decimal(number.replace(",", "").replace("−", "-"))  # noqa: RUF001
+    return Decimal(number.replace(",", "").replace("−", "-"))
 
 
 def _bare(answer: str) -> str:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - marks that look alike are meant
 """Constraints on the form: lists, JSON, quotation marks, capitals, commas, the final mark."""
 
 import json
@@ -7,8 +8,8 @@ from typing import Any, ClassVar, Final
 from tsr.data.constraints import text
 from tsr.data.constraints.base import Constraint, count, listed
 
-_QUOTES: Final = ('""', "“”", "„“", "«»", "‟”")  # noqa: RUF001
-_CLOSERS: Final = " \t\r\n\"'”’»)]*_"  # noqa: RUF001
+_QUOTES: Final = ('""', "“”", "„“", "«»", "‟”")
+_CLOSERS: Final = " \t\r\n\"'”’»)]*_"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Bullets(Constraint):
 
     def describe(self) -> str:
         """See Constraint."""
-        return f'Write a list of exactly {count(self.n, "item")}, each on a line starting with "- ".'
+        return (
+            f'Write a list of exactly {count(self.n, "item")}, each on a line starting with "- ".'
+        )
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,9 @@ class JsonObject(Constraint):
 
 
 def _unfenced(answer: str) -> str:
-    inner = answer.removeprefix("```json").removeprefix("```")
-    return inner.removesuffix("```") if inner is not answer else answer
+    if not answer.startswith("```"):
+        return answer
+    return answer.removeprefix("```").removeprefix("json").removesuffix("```")
 
 
 def _json(answer: str) -> Any:
@@ -150,7 +154,7 @@ class NoCommas(Constraint):
 
     def met(self, answer: str) -> bool:
         """See Constraint."""
-        return not any(mark in answer for mark in ",，、،")  # noqa: RUF001
+        return not any(mark in answer for mark in ",，、،")
 
     def describe(self) -> str:
         """See Constraint."""
@@ -165,7 +169,7 @@ class Question(Constraint):
 
     def met(self, answer: str) -> bool:
         """See Constraint."""
-        return answer.rstrip(_CLOSERS).endswith(("?", "？", "؟"))  # noqa: RUF001
+        return answer.rstrip(_CLOSERS).endswith(("?", "？", "؟"))
 
     def describe(self) -> str:
         """See Constraint."""

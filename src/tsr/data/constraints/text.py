@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - marks that look alike are meant
 """How a text is cut into words, sentences, paragraphs and list items.
 
 All of it is a heuristic that a person would agree with on ordinary prose; none of it depends on a
@@ -9,15 +10,15 @@ import unicodedata
 from itertools import groupby
 from typing import Final
 
-BULLET: Final = re.compile(r"[ \t]*[-*+•–][ \t]+(?=\S)")
-NUMBER: Final = re.compile(r"[ \t]*([0-9]{1,3})[.)][ \t]+(?=\S)")
+BULLET: Final = re.compile(r"^[ \t]*[-*+•–][ \t]+(?=\S)")
+NUMBER: Final = re.compile(r"^[ \t]*([0-9]{1,3})[.)][ \t]+(?=\S)")
 _GAP: Final = re.compile(r"[\s—–]+")
 # A run of marks is entered at its start only: a long run of dots must not cost its square.
 _STOP: Final = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s|$)|[。！？]+")
-_ABBREVIATIONS: Final = frozenset(
-    "e.g. i.e. cf. vs. approx. a.m. p.m. mr. mrs. ms. dr. prof. st. z.b. d.h. bzw. m. mme. sr. sra.".split()
+_ABBREVIATION: Final = re.compile(
+    r"\b(?:e\.g|i\.e|cf|vs|approx|[ap]\.m|mrs?|ms|dr|prof|st|z\.b|d\.h|bzw|sra?)\.$", re.IGNORECASE
 )
-_FOLDS: Final = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})  # noqa: RUF001
+_FOLDS: Final = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})
 
 
 def says_something(text: str) -> bool:
@@ -43,14 +44,12 @@ def sentences(text: str) -> list[str]:
 
 def _cut(block: str) -> list[str]:
     block = _without_markers(block)
-    ends = [m.end() for m in _STOP.finditer(block) if not _abbreviation(block, m)]
+    ends = [
+        m.end()
+        for m in _STOP.finditer(block)
+        if not _ABBREVIATION.search(block, max(0, m.end() - 9), m.end())
+    ]
     return [block[a:b] for a, b in zip([0, *ends], [*ends, len(block)], strict=True)]
-
-
-def _abbreviation(block: str, stop: re.Match[str]) -> bool:
-    # The longest abbreviation has seven characters.
-    word = block[max(0, stop.start() - 8) : stop.end()].split()[-1:]
-    return stop.end() < len(block) and "".join(word).lstrip("(\"'").lower() in _ABBREVIATIONS
 
 
 def paragraphs(text: str) -> list[str]:

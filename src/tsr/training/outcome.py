@@ -1,0 +1,12 @@
+"""What a training leaves, and what makes one unusable. Light: stages import it while planning."""
+
+ADAPTER = "adapter"
+CHECKPOINT = "model"
+
+
+class TrainingError(RuntimeError):
+    """A training whose numbers say that it must not be used; the message holds them."""
+
+
+class NoPairs(RuntimeError):
+    """There is nothing to train on; the message has the counts."""
