@@ -86,8 +86,8 @@ def test_bad_settings(tmp_path: Path, overrides: list[str], code: int, told: str
 
 
 FILES = [
-    ("", "empty"),
-    ('{"prompt": "fine"}\n{"prompt": oops}\n', "line 2"),
+    ("", "holds no rows"),
+    ('{"prompt": "fine"}\n{"prompt": oops}\n', "p.jsonl:2: broken JSON"),
     ('{"question": "what?"}\n', "question"),
 ]
 

@@ -61,7 +61,7 @@ CHANGES = [
     "pairing.anchor_rule=le", "pairing.future_rule=ge", "pairing.identical=keep",
     "pairing.empty=keep", "pairing.unfinished=exclude", "pairing.aggregate=median",
     "judge=verifier", "judge.scoring=text", "judge.phase1=m0", "judge.phase2=future",
-    "judge.high=10", "variant.anchor=previous", "variant.start=future", "variant.start=m0",
+    "judge.high=10", "variant.start=future", "variant.start=m0",
     "variant.reference=m0", "variant.phase2_prompts=fresh", "engine.dtype=bf16",
     "engine=scripted", "train.dpo.beta=0.2", "train.dpo.learning_rate=1e-4",
     "train.dpo.epochs=2", "train.dpo.loss=[ipo]", "train.dpo.lora_rank=8",
@@ -69,6 +69,15 @@ CHANGES = [
     "train/dpo=full", "data.seed=1", "data.prompts_per_iteration=7", "data.heldout=3",
     "data=starter", "model.architecture=qwen", "model.sft=ift",
 ]  # fmt: skip
+
+
+def test_the_previous_model_is_another_anchor_from_the_third_iteration_on(
+    composed: Compose,
+) -> None:
+    m0, previous = (run(composed, "iterations=3", f"variant.anchor={a}") for a in ("m0", "previous"))
+    same = [a.model == b.model for a, b in zip(m0.iterations, previous.iterations, strict=True)]
+    assert same == [True, True, False]
+
 
 NEUTRAL = [
     "engine.batch_size=7", "engine.block=9", "engine.device=cpu", "train.dpo.micro_batch=2",

@@ -10,6 +10,7 @@ from conftest import Compose
 from rich.console import Console
 
 from tsr.config import RunConfig
+from tsr.jsonl import read_jsonl
 from tsr.stage import Stage
 from tsr.sweep import Finished, RunFailed, Sweep
 
@@ -53,7 +54,7 @@ def test_what_a_run_leaves_is_read_with_ordinary_tools(composed: Compose) -> Non
 
     (run,) = sweep([composed(*SMALL)]).execute()
     assert json.loads((run.folder / "status.json").read_text())["state"] == "done"
-    metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    metrics = list(read_jsonl(run.folder / "metrics.jsonl"))
     assert [m["model"] for m in metrics] == ["M0", "M1", "M2"]
     assert metrics[1]["pairs"] > 0
     assert metrics[1]["phase1_pairs"] > 0

@@ -1,6 +1,5 @@
 """Real TRL training of tiny models: what it starts from, what it refuses, how it resumes."""
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from tsr.config import DPOConfig, SFTConfig
 from tsr.data.rows import Row
 from tsr.engines.base import ModelFiles
+from tsr.jsonl import read_jsonl
 from tsr.models import tiny
 from tsr.stages.model import TINY, _template
 from tsr.training.outcome import NoPairs, TrainingError
@@ -94,7 +94,7 @@ def dpo(folder: Path, start: ModelFiles, reference: ModelFiles | None = None,
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "training.jsonl").open()]
+    return list(read_jsonl(folder / "training.jsonl"))
 
 
 def weights(folder: Path) -> dict[str, Any]:

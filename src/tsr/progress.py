@@ -19,6 +19,12 @@ from rich.progress import (
 EVERY_S = 30.0
 
 
+def console() -> Console:
+    """Standard output; wide enough for any table where no terminal says how wide it is."""
+    out = Console()
+    return out if out.is_terminal else Console(width=140)
+
+
 @dataclass
 class Bar:
     """One bar on a terminal."""

@@ -17,6 +17,7 @@ def log_to(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tsr", *LIBRARIES)]
+    logging.getLogger("tsr").setLevel(logging.DEBUG)
     logging.captureWarnings(not sys.warnoptions)
     for logger in loggers:
         logger.addHandler(handler)
@@ -28,6 +29,15 @@ def log_to(path: Path) -> Iterator[None]:
             logger.removeHandler(handler)
         handler.close()
         logging.captureWarnings(False)
+
+
+def log_to_terminal() -> None:
+    """What tsr itself says, from INFO on, goes to standard error."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    logger = logging.getLogger("tsr")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
 
 
 def _hush() -> None:
@@ -50,4 +60,5 @@ def _hush() -> None:
         import datasets
 
         datasets.disable_progress_bars()
-    warnings.simplefilter("default") if not sys.warnoptions else None
+    if not sys.warnoptions:
+        warnings.simplefilter("default")

@@ -1,15 +1,19 @@
 """`python -m tsr.run`: one run, or with -m a sweep. Composed by Hydra."""
 
-import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tsr.compose import CONFIG, ConfigErrors, conf_folder, one_line, register, to_run_config
+from tsr.quiet import log_to_terminal
+from tsr.store.errors import StoreError
+from tsr.sweep import RunFailed, run_all
 
 register()
 
@@ -20,36 +24,43 @@ FAILED = 1
 
 @hydra.main(config_path=str(conf_folder()), config_name=CONFIG, version_base="1.3")
 def task(cfg: DictConfig) -> Any:
-    """One run; launchers call this once per job."""
-    from tsr.sweep import run_all
-
+    """One run. Stock launchers call this once per job, in a process of the job's own."""
+    if _single is not None and HydraConfig.get().mode == RunMode.RUN:
+        return _single.append(cfg)
     return run_all([to_run_config(cfg)])
+
+
+# A single run of `main` is only composed inside Hydra and executed after it: an error raised inside
+# would be announced by Hydra in words of its own first.
+_single: list[DictConfig] | None = None
 
 
 def main() -> None:
     """The console script `tsr` and `python -m tsr.run`."""
-    sys.exit(guarded(task))
+    sys.exit(guarded(_compose_and_run))
+
+
+def _compose_and_run() -> None:
+    global _single  # noqa: PLW0603  Hydra leaves no other way to pass something into a task
+    _single = []
+    task()
+    for cfg in _single:
+        run_all([to_run_config(cfg)])
 
 
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn what ends it into one clear message and an exit code."""
-    from tsr.store.errors import StoreError
-
     # Hydra's own reporting would print several lines and exit; ours wants the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    log_to_terminal()
     try:
         command()
     except ConfigErrors as error:
         return _say(one_line(error), WRONG_CONFIG)
-    except StoreError as error:
+    except (StoreError, RunFailed) as error:
         return _say(str(error), FAILED)
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on from what is finished", INTERRUPTED)
-    except Exception as error:
-        if type(error).__name__ != "RunFailed":
-            raise
-        return _say(f"failed: {error}", FAILED)
     return 0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tsr.workbench import Workbench
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stage:
     """A frozen recipe. Fields are settings or other stages (its inputs), however nested.
 
@@ -65,6 +65,9 @@ class Stage:
     def produce(self, bench: "Workbench") -> dict[str, Any]:
         """Do the work: write the artifact into `bench.folder`, return figures for the record."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stage) and self.key == other.key

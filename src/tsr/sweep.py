@@ -13,7 +13,7 @@ from tsr.executors.local import Failure, LocalExecutor
 from tsr.loop import Run, build_run
 from tsr.pin import pinned
 from tsr.plan import Plan, plan_of
-from tsr.progress import Reporter
+from tsr.progress import Reporter, console
 from tsr.provenance import git_revision
 from tsr.recorder import Recorder, folder_of, run_name
 from tsr.report.metrics import work_of
@@ -42,7 +42,7 @@ class Sweep:
     """Runs that share a store and an executor."""
 
     configs: Sequence[RunConfig]
-    console: Console = field(default_factory=Console)
+    console: Console = field(default_factory=console)
 
     def __post_init__(self) -> None:
         """Describe every run, so that a mistake in the last is found before the first starts."""

@@ -42,13 +42,18 @@ def grouped_sdpa(
     return out.reshape(batch, 1, heads, width), None
 
 
-AttentionInterface.register(GROUPED, grouped_sdpa)
-AttentionMaskInterface.register(GROUPED, sdpa_mask)
+def use_grouped(model: Any) -> None:
+    """Make a model that was loaded with `sdpa` decode with `grouped_sdpa`."""
+    AttentionInterface.register(GROUPED, grouped_sdpa)
+    AttentionMaskInterface.register(GROUPED, sdpa_mask)
+    model.set_attn_implementation(GROUPED)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     """Keys and values with room behind the last token: a step writes one token, copies nothing."""
 
+    keys: torch.Tensor | None
+    values: torch.Tensor | None
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
@@ -58,10 +63,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         start = self.get_seq_length()
         end = start + key_states.shape[2]
         if self._buffers is None or end > self._buffers[0].shape[2]:
-            self._grow(key_states, value_states, start, end)
+            self._buffers = (
+                _roomier(self.keys, key_states, start, end),
+                _roomier(self.values, value_states, start, end),
+            )
         keys, values = self._buffers
         keys[:, :, start:end], values[:, :, start:end] = key_states, value_states
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        self.is_initialized = True
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
@@ -69,12 +78,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         super().batch_select_indices(indices)
         self._buffers = None
 
-    def _grow(self, key: torch.Tensor, value: torch.Tensor, start: int, end: int) -> None:
-        shape = (*key.shape[:2], end + ROOM)
-        buffers = key.new_empty(*shape, key.shape[3]), value.new_empty(*shape, value.shape[3])
-        if start:
-            buffers[0][:, :, :start], buffers[1][:, :, :start] = self.keys, self.values
-        self._buffers, self.is_initialized = buffers, True
+
+def _roomier(old: torch.Tensor | None, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
+    """Like `new` [B, G, S, D], with more than `end` places; the first ones hold `old`."""
+    batch, groups, _, width = new.shape
+    buffer = new.new_empty(batch, groups, end + ROOM, width)
+    if old is not None:
+        buffer[:, :, :start] = old
+    return buffer
 
 
 def new_cache(model: Any) -> Cache:

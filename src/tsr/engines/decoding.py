@@ -3,20 +3,23 @@
 Imports torch: imported only by an engine that has a model to load.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import torch
 
-from tsr.engines.attention import new_cache
+from tsr.engines.attention import RoomyLayer, new_cache
 from tsr.engines.sampling import draw, uniforms
 
-Tokens = list[int]
-# A common prefix is read by itself where that saves this many tokens: an extra forward costs too.
-WORTH = 64
-# Finished rows are taken out of the batch when they are one in so many: taking out copies the cache.
+Tokens = tuple[int, ...]
+# What all prompts begin with is read apart where that saves so many tokens: it costs a forward.
+WORTH = 256
+# Tokens of one forward over prompts. Beyond a few thousand it only needs more memory, and on a CPU
+# more time: what one layer hands to the next no longer fits the processor's cache.
+FORWARD = 4096
+# Finished rows leave the batch when they are one in so many: leaving copies the cache.
 FINISHED = 8
 
 
@@ -34,7 +37,7 @@ class Sample:
 class Reading:
     """What a model has read so far of B sequences: its cache, and which of the places are real.
 
-    mask: bool [B, L], False where a sequence was padded for the sake of longer ones.
+    mask: bool [B, L], False where a sequence was padded because others are longer.
     """
 
     def __init__(self, model: Any) -> None:
@@ -46,8 +49,16 @@ class Reading:
         self.cache.batch_select_indices(rows)
         self.mask = self.mask[rows]
 
+    def times(self, count: int) -> "Reading":
+        """The only row that there is, `count` times; this reading stays as it is."""
+        other = copy.copy(self)
+        other.cache = copy.copy(self.cache)
+        other.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        other.take(torch.zeros(count, dtype=torch.long, device=self.mask.device))
+        return other
+
     def read(self, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Read on, [B, S] each: returns the logits of the token that follows, fp32 [B, V]."""
+        """Read on, [B, S] each; returns the logits of the token that follows, fp32 [B, V]."""
         self.mask = torch.cat([self.mask, real], 1)
         places = (self.mask.cumsum(1) - 1)[:, -ids.shape[1] :]
         out = self.model(
@@ -60,54 +71,85 @@ class Reading:
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
+    def read_rest(self, prompts: Sequence[Tokens], start: int) -> torch.Tensor:
+        """Read each prompt from token `start` on, padded on the left; returns logits [B, V]."""
+        rest = [prompt[start:] for prompt in prompts]
+        longest = max(map(len, rest))
+        ids = torch.tensor([(0,) * (longest - len(row)) + row for row in rest])
+        real = torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in rest])
+        return self.read(ids.to(self.mask.device), real.to(self.mask.device))
 
-def read_prompts(
-    model: Any, prompts: Sequence[Tokens], share: bool = True
-) -> tuple[Reading, torch.Tensor]:
-    """Read all prompts, what they all begin with only once. Returns next-token logits [B, V]."""
+
+def read_common(model: Any, prompts: Sequence[Tokens]) -> tuple[Reading, int]:
+    """Read what all prompts begin with (B = 1), where that pays; and how many tokens it is."""
     reading = Reading(model)
-    # Each prompt keeps a token of its own: the one whose logits are wanted.
-    prefix = commonprefix(prompts)[: min(map(len, prompts)) - 1]
-    if not share or len(prefix) * (len(prompts) - 1) < WORTH:
-        prefix = []
-    if prefix:
-        reading.read(*_padded([prefix], model.device))
-    reading.take(torch.zeros(len(prompts), dtype=torch.long, device=model.device))
-    rest = [prompt[len(prefix) :] for prompt in prompts]
-    return reading, reading.read(*_padded(rest, model.device))
+    # Every prompt keeps a token of its own: the one whose logits are wanted.
+    length = min(_common_length(prompts), min(map(len, prompts)) - 1)
+    # Padding would stand between prefix and rest. A mask deals with that under full attention; a
+    # window or a recurrent state would count it.
+    full = all(type(layer) is RoomyLayer for layer in reading.cache.layers)
+    if not full or length * (len(prompts) - 1) < WORTH:
+        return reading, 0
+    reading.read_rest([prompts[0][:length]], 0)
+    return reading, length
 
 
-def _padded(rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids [B, S], padded on the left with 0, and which of them are real."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
-    real = torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in rows])
-    return ids.to(device), real.to(device)
+def _common_length(prompts: Sequence[Tokens]) -> int:
+    # In dictionary order all others lie between these two, and so begin with what both do.
+    first, last = min(prompts), max(prompts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(last)))
 
 
-@dataclass(frozen=True)
-class Made:
-    """Tokens of a sample, the one that ended the turn included, and their log-probabilities."""
+@torch.inference_mode()
+def option_logprobs(
+    model: Any, prompts: Sequence[Tokens], options: Sequence[Sequence[int]], rows: int
+) -> list[list[float]]:
+    """Natural-log probabilities of each prompt's options as its next token.
 
-    tokens: Tokens
-    logprobs: list[float]
+    Reads at most `rows` prompts at a time; prompts of like length should stand side by side.
+    """
+    found: list[list[float]] = []
+    common, start = read_common(model, prompts)
+    for part in _parts([len(p) - start for p in prompts], rows):
+        logits = common.times(len(part)).read_rest([prompts[i] for i in part], start)
+        wanted = [torch.tensor(options[i], device=logits.device) for i in part]
+        chances = zip(logits.log_softmax(-1), wanted, strict=True)
+        found += [row[ids].tolist() for row, ids in chances]
+    return found
+
+
+def _parts(lengths: Sequence[int], rows: int) -> Iterator[range]:
+    """Runs of at most `rows` places whose padded tokens fit one forward."""
+    start, longest = 0, 0
+    for end, length in enumerate(lengths):
+        longest = max(longest, length)
+        if end > start and (end - start == rows or (end + 1 - start) * longest > FORWARD):
+            yield range(start, end)
+            start, longest = end, length
+    yield range(start, len(lengths))
 
 
 @torch.inference_mode()
 def decode(
     model: Any, prompts: Sequence[Tokens], samples: Sequence[Sample], stops: Sequence[int]
-) -> list[Made]:
-    """All samples side by side, each until a stop token or its limit."""
-    reading, logits = read_prompts(model, prompts)
-    prompt, limit, temperature, top_p, noise, stop = _on(model.device, samples, stops)
+) -> list[tuple[list[int], list[float]]]:
+    """All samples side by side, each until a stop token or its limit.
+
+    Returns the tokens of each, the stop included, and their log-probabilities at temperature 1.
+    """
+    common, start = read_common(model, prompts)
+    reading = common.times(len(prompts))
+    logits = reading.read_rest(prompts, start)
+    prompt, limit, temperature, top_p, noise, stop = _columns(samples, stops, logits.device)
     reading.take(prompt)
     logits = logits[prompt]
     tokens, logprobs = torch.zeros_like(noise, dtype=torch.long), torch.zeros_like(noise)
-    # The sample that each row of the batch makes, and whether it still does.
-    live, going = torch.arange(len(samples), device=model.device), torch.ones_like(prompt) > 0
+    # Which sample each row of the batch makes, and whether it still goes on.
+    live, going = torch.arange(len(samples), device=logits.device), limit > 0
     for step in range(noise.shape[1]):
         new = draw(logits, temperature[live], top_p[live], noise[live, step])
-        # What finished rows write here lies behind their end, and is cut off with it.
+        # What a finished row writes lies behind its end, and is cut off below.
         tokens[live, step] = new
         logprobs[live, step] = logits.log_softmax(-1).gather(-1, new[:, None])[:, 0].double()
         going = going & ~torch.isin(new, stop) & (step + 1 < limit[live])
@@ -118,22 +160,21 @@ def decode(
             live, new, going = live[going], new[going], going[going]
         logits = reading.read(new[:, None], going[:, None])
     made = zip(samples, tokens.tolist(), logprobs.tolist(), strict=True)
-    return [_cut(Made(t[: s.limit], p[: s.limit]), set(stops)) for s, t, p in made]
+    return [_ended(t[: s.limit], p[: s.limit], stops) for s, t, p in made]
 
 
-def _on(device: torch.device, samples: Sequence[Sample], stops: Sequence[int]) -> list[torch.Tensor]:
-    """The samples' settings as tensors [N], their random numbers [N, steps], the stop tokens."""
-    columns: list[Any] = [[getattr(s, name) for s in samples] for name in ("prompt", "limit", "temperature", "top_p")]
+def _columns(
+    samples: Sequence[Sample], stops: Sequence[int], device: torch.device
+) -> list[torch.Tensor]:
+    """Prompt, limit, temperature, top_p of the samples [N]; uniforms [N, steps]; stops."""
+    names = ("prompt", "limit", "temperature", "top_p")
+    columns = [torch.tensor([getattr(s, name) for s in samples]) for name in names]
     noise = uniforms([s.seed for s in samples], max(s.limit for s in samples))
-    return [c.to(device) for c in (*map(torch.tensor, columns), noise, torch.tensor(stops))]
+    return [column.to(device) for column in (*columns, noise, torch.tensor(stops))]
 
 
-def _cut(made: Made, stops: set[int]) -> Made:
-    end = next((i + 1 for i, token in enumerate(made.tokens) if token in stops), None)
-    return Made(made.tokens[:end], made.logprobs[:end])
-
-
-@torch.inference_mode()
-def next_logprobs(model: Any, prompts: Sequence[Tokens], share: bool = True) -> torch.Tensor:
-    """Natural-log probabilities of the token that follows each prompt: fp32 [B, V]."""
-    return read_prompts(model, prompts, share)[1].log_softmax(-1)
+def _ended(
+    tokens: list[int], logprobs: list[float], stops: Sequence[int]
+) -> tuple[list[int], list[float]]:
+    end = next((i + 1 for i, token in enumerate(tokens) if token in stops), len(tokens))
+    return tokens[:end], logprobs[:end]

@@ -138,7 +138,7 @@ class LocalExecutor:
                 bench = Bench(folder, self.store, self.engines, self.reporter)
                 return stage.produce(bench) | {"tag": stage.tag}
             except Exception:
-                log.info(traceback.format_exc())
+                log.debug(traceback.format_exc())  # to the stage's file, not to the terminal
                 raise
 
     def _failed(self, stage: Stage, error: Exception) -> None:

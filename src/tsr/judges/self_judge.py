@@ -99,7 +99,8 @@ def _expected(answer: Answer) -> Verdict:
 
 def _text(field: str, path: str | None, default: str) -> str:
     if path is None:
-        return resources.files("tsr.judges").joinpath("prompts", default).read_text("utf-8").rstrip("\n")
+        packaged = resources.files("tsr.judges").joinpath("prompts", default)
+        return packaged.read_text("utf-8").rstrip("\n")
     try:
         return Path(path).read_text("utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:

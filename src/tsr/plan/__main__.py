@@ -5,12 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from tsr.compose import compose_all
 from tsr.loop import Run, build_run
 from tsr.pin import unpinned
 from tsr.plan import Plan, plan_of
+from tsr.progress import console
 from tsr.recorder import run_name
 from tsr.report.tables import plan_tables
 from tsr.run import guarded
@@ -55,10 +54,10 @@ def _print_json(plan: Plan) -> None:
 
 
 def _print_tables(plan: Plan, runs: dict[str, Run]) -> None:
-    console = Console()
+    out = console()
     open_fields = {name: unpinned(run.config) for name, run in runs.items()}
     for part in plan_tables(plan, open_fields):
-        console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+        out.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
 
 if __name__ == "__main__":

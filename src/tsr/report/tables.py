@@ -104,7 +104,8 @@ def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
         "candidates",
         "trainings",
     ):
-        table.add_column(title, justify="left" if title in ("run", "model") else "right")
+        left = title in ("run", "model")
+        table.add_column(title, justify="left" if left else "right", overflow="fold")
     short = labels([name for name, _, _ in runs])
     for name, rows, work in runs:
         last: Row = rows[-1] if rows else {"model": "-"}
@@ -160,7 +161,7 @@ def _kinds(plan: Plan) -> Table:
 def _runs(plan: Plan) -> Table:
     table = Table(title="Runs, each as if alone", title_justify="left")
     short = labels(list(plan.wanted))
-    table.add_column("run", min_width=min(40, max(map(len, short.values()))))
+    table.add_column("run", min_width=14, overflow="fold")
     for title in ("stages", "cached", "generations", "judgements", "trainings", "estimate"):
         table.add_column(title, justify="right")
     for name, stages in plan.wanted.items():

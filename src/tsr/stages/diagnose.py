@@ -15,7 +15,7 @@ from tsr.stages.pair import Pairs
 from tsr.workbench import Workbench
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnose(Stage):
     """Writes `similarity.jsonl`, and figures that gather those of the pools, pairs and training.
 

@@ -11,7 +11,7 @@ from tsr.training.outcome import NoPairs
 from tsr.workbench import Workbench
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DPO(Trained):
     """The policy starts from `start`; `reference` stays frozen."""
 

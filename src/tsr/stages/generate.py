@@ -18,7 +18,7 @@ from tsr.stages.prompts import Prompts
 from tsr.workbench import Workbench
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Generate(Stage):
     """Writes `candidates.jsonl`, keyed by (prompt_id, model, draw, sample).
 

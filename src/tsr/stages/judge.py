@@ -21,7 +21,7 @@ from tsr.workbench import Workbench
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Judgements(Stage):
     """Writes `judgements.jsonl`, keyed by (prompt_id, model, draw, sample, judgement).
 

@@ -22,7 +22,7 @@ TINY = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model(Stage):
     """A stage whose artifact is a model."""
 
@@ -46,7 +46,7 @@ class Model(Stage):
         return () if self.checkpoint is self else (self.checkpoint,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pretrained(Model):
     """Mb, known by its hub revision or the hash of its files, with its chat template.
 

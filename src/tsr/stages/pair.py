@@ -19,7 +19,7 @@ Scored = Mapping[Judgements, Mapping[str, Sequence[Candidate]]]
 REASONS = ("missing", "tie", "identical")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pairs(Stage):
     """Writes `pairs.jsonl` (conversational prompt, chosen, rejected; scores; where each side comes
     from) and `dropped.jsonl` (prompts without a pair, and why).

@@ -79,11 +79,11 @@ class Source:
             return oasst_rows(Path(str(self.path)))
         if self.kind == "file":
             return read_rows(Path(str(self.path)), **fields)
-        assert self.repo and self.revision and self.split, "a run pins its sources"
-        return hub_rows(self.repo, self.revision, self.split, subset=self.subset, **fields)
+        place = (str(self.repo), self.revision or "", str(self.split))  # no revision: refused there
+        return hub_rows(*place, subset=self.subset, **fields)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompts(Stage):
     """One part of the pool: the held-out part first, then `size` prompts per iteration.
 

@@ -12,7 +12,7 @@ from tsr.stages.trained import Trained
 from tsr.workbench import Workbench
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SFT(Trained):
     """Algorithm 1, line 1. Rows are instructions with answers (IFT) and judge prompts with
     judgements (EFT)."""

@@ -36,13 +36,12 @@ def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | Pef
     The weights are always fp32: at small learning rates an update is below bf16's spacing and would
     be lost. `precision=bf16` only runs the arithmetic in bf16, under autocast.
     """
+    if files.adapter is None or recipe.method == "full":
+        # PEFT freezes what it wraps, and merging leaves it frozen.
+        return load_frozen(files).requires_grad_(True)
     model = AutoModelForCausalLM.from_pretrained(
         files.base, dtype=torch.float32, trust_remote_code=files.trust_remote_code
     )
-    if files.adapter is None:
-        return model
-    if recipe.method == "full":
-        return PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload()
     adapter = PeftModel.from_pretrained(model, str(files.adapter), is_trainable=True)
     _refuse_other_rank(adapter, recipe)
     return adapter
