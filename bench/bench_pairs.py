@@ -16,7 +16,23 @@ from tsr.stages.judge import Judgements
 from tsr.stages.pair import Pairs
 
 PROMPTS, K = 4000, 7
-WORDS = "the model writes an answer of some length about a subject that was asked for".split()
+WORDS = [
+    "the",
+    "model",
+    "writes",
+    "an",
+    "answer",
+    "of",
+    "some",
+    "length",
+    "about",
+    "a",
+    "subject",
+    "that",
+    "was",
+    "asked",
+    "for",
+]
 
 
 @dataclass

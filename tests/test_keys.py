@@ -74,7 +74,9 @@ CHANGES = [
 def test_the_previous_model_is_another_anchor_from_the_third_iteration_on(
     composed: Compose,
 ) -> None:
-    m0, previous = (run(composed, "iterations=3", f"variant.anchor={a}") for a in ("m0", "previous"))
+    m0, previous = (
+        run(composed, "iterations=3", f"variant.anchor={a}") for a in ("m0", "previous")
+    )
     same = [a.model == b.model for a, b in zip(m0.iterations, previous.iterations, strict=True)]
     assert same == [True, True, False]
 

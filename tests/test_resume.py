@@ -39,9 +39,7 @@ def results(folder: Path) -> dict[str, str]:
         *folder.glob("store/stages/generate/*/candidates.jsonl"),
         *folder.glob("store/stages/dpo/*/adapter/*.safetensors"),
     ]
-    return {
-        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
-    }
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def test_killed_at_random_moments_ends_as_undisturbed(tmp_path: Path) -> None:

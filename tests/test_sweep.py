@@ -24,7 +24,7 @@ def sweep(configs: list[RunConfig]) -> Sweep:
     return Sweep(configs, Console(quiet=True))
 
 
-@pytest.fixture()
+@pytest.fixture
 def three(composed: Compose) -> list[RunConfig]:
     return [composed(*SMALL, f"variant={name}") for name in VARIANTS]
 
@@ -126,9 +126,7 @@ def test_a_failed_stage_is_not_tried_twice_in_a_sweep(
     assert len(tried) == len(set(tried)) == 1, "temporal's first training is past-only's"
 
 
-def test_interruption_keeps_the_state(
-    composed: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interruption_keeps_the_state(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     from tsr.stages.pair import Pairs
 
     config = composed(*SMALL, "variant=self_rewarding")

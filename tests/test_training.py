@@ -195,9 +195,7 @@ def test_a_loss_that_is_not_a_number_stops_with_its_numbers(
         dpo(tmp_path / "a", llama, learning_rate=1e30, epochs=4, max_grad_norm=1e30)
 
 
-def test_prompts_over_the_limit_are_left_out_and_counted(
-    llama: ModelFiles, tmp_path: Path
-) -> None:
+def test_prompts_over_the_limit_are_left_out_and_counted(llama: ModelFiles, tmp_path: Path) -> None:
     long = pairs(1)[0] | {"prompt": [{"role": "user", "content": "word " * 60}]}
     figures = dpo(tmp_path / "a", llama, rows=[*pairs(4), long])
     assert (figures["pairs"], figures["prompt_too_long"]) == (4, 1)

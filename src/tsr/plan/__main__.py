@@ -21,9 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser("tsr.plan", description=__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
     parser.add_argument("--json", action="store_true", help="print every stage as a JSON line")
+    parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
     parser.add_argument("overrides", nargs="*", help="as for tsr.run")
     args = parser.parse_intermixed_args()
-    sys.exit(guarded(lambda: show(args.overrides, args.multirun, args.json)))
+    overrides = list(args.overrides)
+    if args.config_dir:
+        overrides.append(f"hydra.searchpath=[file://{args.config_dir.resolve()}]")
+    sys.exit(guarded(lambda: show(overrides, args.multirun, args.json)))
 
 
 def show(overrides: list[str], multirun: bool, as_json: bool) -> None:

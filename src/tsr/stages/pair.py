@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,7 +60,7 @@ class Pairs(Stage):
         dropped = [{"prompt_id": prompt, "reason": why} for prompt, why in reasons.items()]
         write_jsonl(bench.folder / "pairs.jsonl", kept)
         write_jsonl(bench.folder / "dropped.jsonl", dropped)
-        return figures(kept, dropped) | _tie_rate(scored)
+        return figures(kept, dropped, set(sides.values())) | _tie_rate(scored)
 
     def read(self, bench: Workbench) -> list[dict[str, Any]]:
         """The finished pairs."""
@@ -101,16 +101,16 @@ def _row(
 
 
 def figures(
-    kept: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, Any]]
+    kept: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, Any]], roles: Set[str]
 ) -> dict[str, Any]:
-    """What the pairs are like; a mean over no pairs is None."""
+    """What the pairs are like; a mean over no pairs, or the share of a role not there, is None."""
     reasons = Counter(row["reason"] for row in dropped)
     return {
         "units": len(kept) + len(dropped),
         "pairs": len(kept),
         "dropped": {reason: reasons[reason] for reason in REASONS},
-        "rejected_from_anchor": _share(kept, "rejected_from", "anchor"),
-        "chosen_from_future": _share(kept, "chosen_from", "future"),
+        "rejected_from_anchor": _share(kept, "rejected_from", "anchor", roles),
+        "chosen_from_future": _share(kept, "chosen_from", "future", roles),
         "chosen_score": _mean([row["chosen_score"] for row in kept]),
         "rejected_score": _mean([row["rejected_score"] for row in kept]),
         "score_gap": _mean([row["chosen_score"] - row["rejected_score"] for row in kept]),
@@ -119,8 +119,10 @@ def figures(
     }
 
 
-def _share(rows: Sequence[Mapping[str, Any]], field: str, value: str) -> float | None:
-    return _mean([float(row[field] == value) for row in rows])
+def _share(
+    rows: Sequence[Mapping[str, Any]], field: str, role: str, roles: Set[str]
+) -> float | None:
+    return _mean([float(row[field] == role) for row in rows]) if role in roles else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

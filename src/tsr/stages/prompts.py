@@ -68,7 +68,7 @@ class Source:
         return rows[: self.limit]
 
     def _read(self) -> list[Row]:
-        fields = {
+        fields: dict[str, Any] = {
             "prompt_field": self.prompt_field,
             "response_field": self.response_field,
             "id_field": self.id_field,
