@@ -22,8 +22,8 @@ def run(folder: str, store: str, *overrides: str) -> float:
 
 def executed(store: Path) -> list[str]:
     """Key of every stage execution that the store has noted."""
-    files = (store / "stages").glob("*/*/record.json")
-    return [json.loads(f.read_text())["key"] for f in files]
+    lines = [line for file in (store / "timings").glob("*.jsonl") for line in file.open()]
+    return [json.loads(line)["key"] for line in lines if line.strip()]
 
 
 def main() -> dict[str, float]:

@@ -35,6 +35,12 @@ WRONG = [
     ("train.dpo.method=full", "train.dpo.lora_rank=16: train.dpo.method=full has no adapter"),
     ("train/dpo=lora train.dpo.lora_rank=null", "needs a rank"),
     ("train.dpo.micro_batch=3", "must divide"),
+    ("data.prompts.kind=none", "data.prompts.kind=none: a run needs prompts"),
+    ("data.ift.kind=tasks", "have no answers to learn"),
+    ("train.dpo.learning_rate=inf", "must be a finite number"),
+    ("train.dpo.loss=[exo_pair]", "needs a value > 0"),
+    ("model.sft=ift train.dpo.lora_rank=8", "must be those of train.sft"),
+    ("model=smollm2 model.template=chatml", "brings its own"),
 ]
 
 
@@ -56,8 +62,9 @@ CONTRADICTIONS = [
     ("variant._target_=tsr.variants.nothing.X", "variant._target_"),
     ("variant._target_=tsr.loop.Run", "must be a subclass of tsr.variants.base.Variant"),
     ("+variant.options.lag=2", "variant.options"),
+    ("variant=self_rewarding variant.start=future", "must be one of current, m0"),
     ("judge.prompt_file=nowhere.txt", "judge.prompt_file=nowhere.txt: cannot be read"),
-    ("model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama3"),
+    ("model=qwen model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama3"),
     ("data.ift.kind=none model.sft=ift", "data.ift.kind=none"),
     ("data.prompts.kind=file data.prompts.path=nowhere", "no such file"),
 ]

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from conftest import Compose
 
-from tsr.loop import Run, build_run
+from tsr.judges.self_judge import SelfJudge as Ours
+from tsr.loop import Run, _lab, build_run
+from tsr.selectors import BestOf, WorstOf
 from tsr.settings import setting
 from tsr.stage import Stage, walk
 from tsr.stages.dpo import DPO
@@ -43,11 +46,22 @@ def test_a_shared_anchor_pool_makes_all_first_trainings_one(composed: Compose) -
 def test_a_fresh_anchor_pool_keeps_them_apart(composed: Compose) -> None:
     plain, past = run(composed, "variant=self_rewarding"), run(composed, "variant=past_only")
     assert dpos(plain)[0] != dpos(past)[0]
-    own = {s for s in plain.stages if s.kind == "generate"}
-    assert own <= {s for s in past.stages if s.kind == "generate"} | {
-        s for s in plain.stages if s not in past.stages
-    }
-    assert own & set(past.stages), "M0's own pool of iteration 0 is shared"
+    pools = {s for s in plain.stages if s.kind == "generate" and s.prompts.part == 0}  # type: ignore[attr-defined]
+    assert len(pools) == 1
+    assert pools <= set(past.stages), "M0's own pool of iteration 0 is shared"
+
+
+def test_a_bare_worst_of_the_anchor_is_a_fresh_draw_too(composed: Compose) -> None:
+    config = composed(*TINY, "variant=past_only", "iterations=1")
+    lab = _lab(config)
+    bare = lab.pairs(BestOf(lab.now), WorstOf(lab.anchor))
+    assert {(p.pool.draw, role) for p, role in bare.pools.items()} == {(0, "own"), (1, "anchor")}
+
+
+def test_a_rule_of_phase_2_leaves_phase_1_alone(composed: Compose) -> None:
+    paper, loose = run(composed), run(composed, "pairing.future_rule=ge")
+    assert dpos(paper)[0] == dpos(loose)[0]
+    assert paper.final != loose.final
 
 
 def test_more_iterations_share_the_first_ones(composed: Compose) -> None:
@@ -59,7 +73,7 @@ CHANGES = [
     "k=4", "seed=1", "sampling.temperature=0.7", "sampling.top_p=0.9",
     "sampling.max_new_tokens=13", "pairing.margin=0.5", "pairing.ties=random",
     "pairing.anchor_rule=le", "pairing.future_rule=ge", "pairing.identical=keep",
-    "pairing.empty=keep", "pairing.unfinished=exclude", "pairing.aggregate=median",
+    "pairing.empty=exclude", "pairing.unfinished=exclude", "pairing.aggregate=median",
     "judge=verifier", "judge.scoring=text", "judge.phase1=m0", "judge.phase2=future",
     "judge.high=10", "variant.start=future", "variant.start=m0",
     "variant.reference=m0", "variant.phase2_prompts=fresh", "engine.dtype=bf16",
@@ -68,6 +82,8 @@ CHANGES = [
     "train.dpo.precision=bf16", "train.dpo.label_smoothing=0.1", "train.dpo.batch_size=8",
     "train/dpo=full", "data.seed=1", "data.prompts_per_iteration=7", "data.heldout=3",
     "data=starter", "model.architecture=qwen", "model.sft=ift",
+    "model.template=chatml model.turn_end='<|im_end|>'", "train.dpo.lora_dropout=0.1",
+    "judge.prompt_file={prompt}", "model.sft=ift train.sft.epochs=2",
 ]  # fmt: skip
 
 
@@ -91,9 +107,13 @@ NEUTRAL = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_setting_that_affects_results_changes_the_final_key(
-    composed: Compose, change: str
+    composed: Compose, tmp_path: Path, change: str
 ) -> None:
-    assert run(composed, change).final != run(composed).final
+    (tmp_path / "prompt.txt").write_text("{prompt} {response}")
+    changes = change.format(prompt=tmp_path / "prompt.txt").split()
+    # SFT's own settings are compared among runs that have an SFT.
+    base = [changes.pop(0)] if changes[0] == "model.sft=ift" and len(changes) > 1 else []
+    assert run(composed, *base, *changes).final != run(composed, *base).final
 
 
 @pytest.mark.parametrize("change", NEUTRAL)
@@ -154,6 +174,22 @@ def test_a_changed_default_or_version_changes_the_key() -> None:
     assert OtherDefault() != Before()
     assert OtherDefault(k=7) == Before()
     assert Raised() != Before()
+
+
+@dataclass(frozen=True)
+class SelfJudge(Ours):
+    """A user's judge that happens to have our judge's name and fields."""
+
+
+def test_a_users_class_never_shares_a_key_with_ours() -> None:
+    ours, theirs = Ours(prompt="{prompt} {response}"), SelfJudge(prompt="{prompt} {response}")
+    assert Judged(ours).key != Judged(theirs).key
+
+
+@dataclass(frozen=True, eq=False)
+class Judged(Stage):
+    kind: ClassVar[str] = "toy"
+    judge: Ours = Ours()
 
 
 def test_a_recipe_holds_only_plain_values() -> None:

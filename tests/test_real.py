@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_resume import resumed
 from test_training import Bench, pairs
 
 pytestmark = [pytest.mark.long, pytest.mark.real]
@@ -52,6 +53,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
     for _ in range(3):
         run(killed, kill_after=rng.uniform(0.3, 0.8) * whole)
     run(killed)
+    assert any(resumed(killed)), "no kill landed inside a stage"
     assert len(results(straight)) == 4
     assert results(killed) == results(straight)
 

@@ -1,6 +1,7 @@
 """SIGKILL at any moment, then the same command: the same pairs and the same weights."""
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -42,6 +43,12 @@ def results(folder: Path) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
+def resumed(folder: Path) -> list[bool]:
+    """Of each stage, whether it went on from what a killed process had left."""
+    records = folder.glob("store/stages/*/*/record.json")
+    return [bool(json.loads(path.read_text())["resumed"]) for path in records]
+
+
 def test_killed_at_random_moments_ends_as_undisturbed(tmp_path: Path) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir()
@@ -56,6 +63,7 @@ def test_killed_at_random_moments_ends_as_undisturbed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     finish(killed)
+    assert any(resumed(killed)), "no kill landed inside a stage"
     wanted = results(straight)
     assert len(wanted) >= 7
     assert results(killed) == wanted

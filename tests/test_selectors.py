@@ -1,5 +1,6 @@
 """Algorithm 1's selection rules, from tables worked by hand."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tsr.selectors import (
     FutureGuidedChosen,
     WorstOf,
     pair,
+    rules_read,
 )
 
 PAPER = PairingConfig()
@@ -122,8 +124,8 @@ PAIRS: list[tuple[Scores, dict[str, Any], list[str], str | None]] = [
     ([4, 2.9], {"margin": 1.0}, ["a", "b"], None),
     ([None, None], {}, ["a", "b"], "missing"),
     ([4, None], {}, ["a", "b"], "tie"),  # one candidate is both best and worst
-    ([5, 1], {}, ["a", ""], "tie"),  # an empty answer is not eligible
-    ([5, 1], {"empty": "keep"}, ["a", ""], None),
+    ([5, 1], {}, ["a", ""], None),
+    ([5, 1], {"empty": "exclude"}, ["a", ""], "tie"),  # one eligible candidate is both
 ]
 
 
@@ -154,6 +156,22 @@ def test_unfinished_answers_can_be_excluded() -> None:
     assert BestOf("own").select({"own": [cut, whole]}, PAPER) == cut
 
 
+def test_binding_leaves_a_selectors_own_settings_alone() -> None:
+    @dataclass(frozen=True)
+    class Ranked(BestOf):
+        rank: int = 2
+
+    bound = Ranked("mi").bind(lambda value: "pool" if isinstance(value, str) else value)
+    assert (bound.own, bound.rank) == ("pool", 2)  # type: ignore[attr-defined]
+
+
+def test_rules_that_no_selector_reads_are_not_part_of_the_work() -> None:
+    changed = rules(anchor_rule="le", future_rule="ge", margin=0.5)
+    assert rules_read(changed, BestOf("o"), WorstOf("o")) == rules(margin=0.5)
+    anchored = rules_read(changed, BestOf("o"), AnchoredRejection("a", "o"))
+    assert anchored == rules(margin=0.5, anchor_rule="le")
+
+
 def test_anchored_to_its_own_pool_is_the_plain_worst() -> None:
-    bound = AnchoredRejection("m0", "mi").bind(lambda role, model: "one pool")
+    bound = AnchoredRejection("m0", "mi").bind(lambda model: "one pool")
     assert bound == WorstOf("one pool")

@@ -184,8 +184,6 @@ def test_small_learning_rates_move_fp32_weights(llama: ModelFiles, tmp_path: Pat
     assert len(moved) == len(after)
     kept = [k for k in after if torch.equal(after[k].bfloat16(), before[k].bfloat16())]
     assert kept, "in bf16 some of these updates would have vanished"
-    margins = [row["rewards/margins"] for row in log(tmp_path / "a")]
-    assert margins[-1] != margins[0]
 
 
 def test_a_loss_that_is_not_a_number_stops_with_its_numbers(

@@ -47,9 +47,6 @@ class ModelConfig(Section):
         "How M0 is made: `ift` fine-tunes Mb on IFT (and EFT when given), `none` takes Mb as M0.",
         choices=("ift", "none"),
     )
-    sample_seconds: float | None = setting(
-        None, "Seconds per answer, for estimates before any record exists.", neutral=True, gt=0
-    )
 
     def check(self, path: str = "") -> None:
         """See Section.check; a source also needs its own setting."""
@@ -58,6 +55,10 @@ class ModelConfig(Section):
             raise Refused(f"{path}.repo=null: source=hub needs a hub id such as org/name")
         if self.source == "local" and not self.path:
             raise Refused(f"{path}.path=null: source=local needs a checkpoint folder")
+        if self.source == "smollm2" and (self.template or self.turn_end):
+            raise Refused(f"{path}.template={self.template}: source=smollm2 brings its own")
+        if self.source == "tiny" and (self.template is None) != (self.turn_end is None):
+            raise Refused(f"{path}.turn_end={self.turn_end}: give template and turn_end, or none")
 
 
 @dataclass
@@ -110,6 +111,15 @@ class DataConfig(Section):
         choices=("remove", "refuse"),
     )
     seed: int = setting(0, "Seed of generated prompts and of the split.", ge=0)
+
+    def check(self, path: str = "") -> None:
+        """See Section.check; prompts are needed, and SFT rows need answers."""
+        super().check(path)
+        if self.prompts.kind == "none":
+            raise Refused(f"{path}.prompts.kind=none: a run needs prompts")
+        for name in ("ift", "eft"):
+            if getattr(self, name).kind == "tasks":
+                raise Refused(f"{path}.{name}.kind=tasks: generated tasks have no answers to learn")
 
 
 @dataclass
@@ -191,7 +201,9 @@ class PairingConfig(Section):
         choices=("drop", "keep"),
     )
     empty: str = setting(
-        "exclude", "Answers without text: not eligible, or eligible.", choices=("exclude", "keep")
+        "keep",
+        "Answers without text: eligible (paper says nothing), or not.",
+        choices=("keep", "exclude"),
     )
     unfinished: str = setting(
         "keep",
@@ -331,6 +343,8 @@ class DPOConfig(TrainConfig):
         for name in self.loss:
             if name not in LOSSES:
                 raise Refused(f"{path}.loss={name}: must be one of {', '.join(LOSSES)}")
+        if "exo_pair" in self.loss and self.label_smoothing == 0:
+            raise Refused(f"{path}.label_smoothing=0: loss exo_pair needs a value > 0")
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
             raise Refused(f"{path}.loss_weights={self.loss_weights}: needs one weight per loss")
 
@@ -382,7 +396,7 @@ class TrackerConfig(Section):
     )
     project: str = setting("tsr", "wandb's project.", neutral=True)
     entity: str | None = setting(None, "wandb's entity.", neutral=True)
-    group: str | None = setting(None, "wandb's group; null: the name of the sweep.", neutral=True)
+    group: str | None = setting(None, "wandb's group; null: model and judge.", neutral=True)
 
 
 @dataclass
@@ -411,3 +425,15 @@ class RunConfig(Section):
         "hash", "What is checked when an artifact is read.", choices=("hash", "size"), neutral=True
     )
     runs: str = setting("runs", "Folder of the run folders.", neutral=True)
+
+    def check(self, path: str = "") -> None:
+        """See Section.check; an adapter that SFT makes is the one that DPO goes on training."""
+        super().check(path)
+        sft, dpo = self.train.sft, self.train.dpo
+        chained = self.model.sft == "ift" and sft.method == dpo.method == "lora"
+        adapters = [(t.lora_rank, t.lora_alpha) for t in (sft, dpo)]
+        if chained and adapters[0] != adapters[1]:
+            raise Refused(
+                f"train.dpo.lora_rank={dpo.lora_rank}, lora_alpha={dpo.lora_alpha}: must be those "
+                f"of train.sft ({sft.lora_rank}, {sft.lora_alpha}), which DPO goes on training"
+            )

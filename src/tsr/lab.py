@@ -6,13 +6,21 @@ from typing import Any
 
 from tsr.config import RunConfig
 from tsr.judges.base import Judge
-from tsr.selectors import Selector
+from tsr.selectors import Selector, rules_read
+from tsr.settings import Refused
 from tsr.stages.dpo import DPO
 from tsr.stages.generate import Generate
 from tsr.stages.judge import Judgements
 from tsr.stages.model import Model
 from tsr.stages.pair import Pairs
 from tsr.stages.prompts import Prompts, Source
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The anchor's answers: a pool of their own even where the anchor is the current model."""
+
+    model: Model
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,21 @@ class Lab:
         return self.lineage[-1]
 
     @property
-    def anchor(self) -> Model:
+    def anchor(self) -> Anchor:
         """The model whose answers may be rejected (variant.anchor; paper: M0)."""
-        choices = {"m0": self.lineage[0], "previous": self._previous(), "base": self.base}
-        return choices[str(self.config.variant.anchor)]
+        previous = self.lineage[max(0, self.iteration - 1)]
+        choices = {"m0": self.lineage[0], "previous": previous, "base": self.base}
+        return Anchor(choices[str(self.config.variant.anchor)])
+
+    def start(self, future: Model | None = None) -> Model:
+        """Where the last training of an iteration starts (variant.start; paper: Mi again)."""
+        choices = {"current": self.now, "m0": self.lineage[0], "future": future}
+        start = choices[self.config.variant.start]
+        if start is None:
+            raise Refused(
+                "variant.start=future: this variant has no future model; must be one of current, m0"
+            )
+        return start
 
     def prompts(self, phase: int = 1) -> Prompts:
         """p_i: both phases use the same (paper), unless variant.phase2_prompts=fresh."""
@@ -57,7 +76,6 @@ class Lab:
             heldout=data.heldout,
             against=self.against,
             duplicates=data.duplicates,
-            seed=data.seed,
         )
 
     def candidates(self, model: Model, prompts: Prompts, draw: int = 0) -> Generate:
@@ -73,16 +91,24 @@ class Lab:
             seed=config.seed,
         )
 
-    def pairs(self, chosen: Selector, rejected: Selector) -> Pairs:
-        """Phase 1: pairs of this iteration's prompts, all candidates scored by one judge."""
-        judge = {"current": self.now, "m0": self.lineage[0]}[self.config.judge.phase1]
-        return self._pairs(chosen, rejected, self.prompts(1), judge)
+    def pairs(self, chosen: Selector, rejected: Selector, future: Model | None = None) -> Pairs:
+        """Pairs of this iteration's prompts, all candidates scored by one judge.
 
-    def pairs_after(self, future: Model, chosen: Selector, rejected: Selector) -> Pairs:
-        """Phase 2: pairs that may use the future model Mf."""
-        judges = {"current": self.now, "m0": self.lineage[0], "future": future}
-        judge = judges[self.config.judge.phase2]
-        return self._pairs(chosen, rejected, self.prompts(2), judge)
+        Without `future` these are phase 1's; with it phase 2's, which may have other prompts
+        (variant.phase2_prompts) and another judge (judge.phase2).
+        """
+        prompts, judge = self.prompts(1 if future is None else 2), self._judging(future)
+        roles: dict[str, str] = {}
+
+        def pool_of(value: Any) -> Any:
+            if not isinstance(value, Model | Anchor):
+                return value
+            pool = self._pool(value, prompts, judge)
+            roles.setdefault(pool.key, self._role(value))
+            return pool
+
+        selectors = (chosen.bind(pool_of), rejected.bind(pool_of))
+        return Pairs(*selectors, rules_read(self.config.pairing, *selectors), roles)
 
     def dpo(self, start: Model, pairs: Pairs) -> DPO:
         """A model trained from `start` on the pairs, against variant.reference (paper: Mi)."""
@@ -95,28 +121,29 @@ class Lab:
             seed=self.config.seed,
         )
 
-    def dpo_after(self, future: Model, pairs: Pairs) -> DPO:
-        """The training of phase 2, from variant.start (paper: again from Mi; Mf is thrown away)."""
-        starts = {"current": self.now, "m0": self.lineage[0], "future": future}
-        return self.dpo(starts[self.config.variant.start], pairs)
+    def _judging(self, future: Model | None) -> Model:
+        who = self.config.judge.phase1 if future is None else self.config.judge.phase2
+        judges = {"current": self.now, "m0": self.lineage[0], "future": future}
+        judge = judges[who]
+        assert judge is not None, "the schema lets only phase 2 ask for the future model"
+        return judge
 
-    def _previous(self) -> Model:
-        return self.lineage[max(0, self.iteration - 1)]
-
-    def _pairs(self, chosen: Selector, rejected: Selector, prompts: Prompts, judge: Model) -> Pairs:
-        def scored(role: str, model: Any) -> Judgements:
-            return self.scored(model, prompts, judge, self._draw(role, model))
-
-        return Pairs(chosen.bind(scored), rejected.bind(scored), self.config.pairing)
-
-    def scored(self, model: Model, prompts: Prompts, judge: Model, draw: int = 0) -> Judgements:
+    def _pool(self, value: Model | Anchor, prompts: Prompts, judge: Model) -> Judgements:
         """A model's candidates with their judgements."""
-        pool = self.candidates(model, prompts, draw)
+        if isinstance(value, Anchor):
+            # Where the anchor is the current model itself, a fresh pool is a second draw from it.
+            fresh = self.config.variant.anchor_pool == "fresh"
+            pool = self.candidates(value.model, prompts, int(fresh and value.model == self.now))
+        else:
+            pool = self.candidates(value, prompts)
         if not self.judge.needs_model:
             return Judgements(pool, self.judge, None, None, 0)
         return Judgements(pool, self.judge, judge, self.config.engine, self.config.seed)
 
-    def _draw(self, role: str, model: Model) -> int:
-        """Where the anchor is the current model itself, a fresh pool is a second draw from it."""
-        fresh = self.config.variant.anchor_pool == "fresh"
-        return int(role == "anchor" and model == self.now and fresh)
+    def _role(self, value: Model | Anchor) -> str:
+        """What pairs say of where a side comes from."""
+        if isinstance(value, Anchor):
+            return "anchor"
+        if value == self.now:
+            return "own"
+        return "past" if value in self.lineage else "future"

@@ -37,11 +37,11 @@ def pinned(config: RunConfig) -> RunConfig:
 
 def _resolve(field: str, repo: str, kind: str) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # of the HTTP client that the hub's library uses
 
     try:
         return str(HfApi().repo_info(repo, repo_type=kind).sha)
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Refused(
             f"{field}=null: the hub could not be asked for {repo} ({reason}); "

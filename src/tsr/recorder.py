@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from tsr.executors.local import Failure
 from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.loop import Run
 from tsr.plan import Plan
-from tsr.report.metrics import first_row, iteration_row
+from tsr.report.metrics import first_row, iteration_row, phase1_pairs
 from tsr.stage import Stage, walk
 from tsr.store import Store
 from tsr.store.files import write_atomic
@@ -32,6 +33,18 @@ def run_name(config: RunConfig, run: Run) -> str:
     return "-".join((*choices, f"k{config.k}", f"i{config.iterations}", asked[:8]))
 
 
+def named(runs: Sequence[Run]) -> dict[str, Run]:
+    """Runs by their names; of runs with equal names (they ask for the same), each gets a number."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        name, number = run_name(run.config, run), 2
+        unique = name
+        while unique in found:
+            unique, number = f"{name}-{number}", number + 1
+        found[unique] = run
+    return found
+
+
 class Recorder:
     """Writes a run's folder as its stages come to be, and tells its tracker.
 
@@ -42,7 +55,7 @@ class Recorder:
     def __init__(self, name: str, run: Run, store: Store, tracker: Tracker) -> None:
         self.name, self.run, self.store, self.tracker = name, run, store, tracker
         self.folder = folder_of(run.config, name)
-        self.rows: list[dict[str, Any]] = []
+        self.written: dict[int, dict[str, Any]] = {}
         self.curves: set[Stage] = set()
         self.began = time.time()
 
@@ -61,10 +74,12 @@ class Recorder:
 
     def after(self, _: Stage | None) -> None:
         """Write each row that has become complete, in order, and hand it to the tracker."""
-        while (row := self._next_row()) is not None:
-            self.rows.append(row)
-            self.tracker.metrics(row)
-            write_jsonl(self.folder / "metrics.jsonl", self.rows)
+        for index in range(len(self.run.iterations) + 1):
+            row = None if index in self.written else self._row(index)
+            if row is not None:
+                self.written[index] = row
+                self.tracker.metrics(row)
+                write_jsonl(self.folder / "metrics.jsonl", self.rows)
         for index, stage in self._trainings():
             if stage not in self.curves and self.store.has(stage):
                 self.curves.add(stage)
@@ -76,13 +91,15 @@ class Recorder:
         self._status(state, failures)
         self.tracker.finish(0 if state == "done" else 1)
 
-    def _next_row(self) -> dict[str, Any] | None:
-        done = len(self.rows)
-        if done == 0:
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows so far, M0's first."""
+        return [self.written[index] for index in sorted(self.written)]
+
+    def _row(self, index: int) -> dict[str, Any] | None:
+        if index == 0:
             return first_row(self.run, self.store)
-        if done > len(self.run.iterations):
-            return None
-        return iteration_row(self.run.iterations[done - 1], self.store)
+        return iteration_row(self.run.iterations[index - 1], self.store)
 
     def _trainings(self) -> list[tuple[int, Stage]]:
         """Every training of the run with the iteration whose model it leads to."""
@@ -98,7 +115,7 @@ class Recorder:
         return self.store.layout.target(stage.kind, stage.key)
 
     def _log(self, stage: Stage) -> Path:
-        return self.store.folder(stage) / "training.jsonl"
+        return self._path(stage) / "training.jsonl"
 
     def _status(self, state: str, failures: Sequence[Failure] = ()) -> None:
         status = {
@@ -124,6 +141,10 @@ class Recorder:
             _link(self.folder / "models" / f"M{it.index + 1}", weights)
             pairs = self._path(it.model.pairs) / "pairs.jsonl"
             _link(self.folder / "pairs" / f"iteration-{it.index}.jsonl", pairs)
+            first = phase1_pairs(it)
+            if first is not None and self.store.has(first):
+                name = f"iteration-{it.index}-phase1.jsonl"
+                _link(self.folder / "pairs" / name, self._path(first) / "pairs.jsonl")
             if it is self.run.iterations[-1]:
                 _link(self.folder / "final", weights)
 
@@ -143,5 +164,8 @@ def _weights(folder: Path) -> Path:
 
 def _link(link: Path, target: Path) -> None:
     link.parent.mkdir(exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.resolve())
+    # Made aside and moved into place: another process may be at the same run.
+    aside = link.with_name(f".{link.name}.tmp-{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target.resolve())
+    aside.replace(link)

@@ -1,7 +1,7 @@
 """Selectors: which of one prompt's scored candidates is chosen or rejected.
 
 Each is a small frozen value with a pure `select`. Its fields name pools: in a variant they are
-models; the lab replaces each model by that model's scored answers (`bind`); in a test they are any
+models or the anchor; the lab replaces each by its scored answers (`bind`); in a test they are any
 names one likes. Rules and ties: paper, Algorithm 1 (phases 1 and 2).
 """
 
@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tsr.config import PairingConfig
 
@@ -34,15 +34,20 @@ Pools = Mapping[Any, Sequence[Candidate]]
 
 @dataclass(frozen=True)
 class Selector:
-    """Chooses one candidate of one prompt, or none."""
+    """Chooses one candidate of one prompt, or none.
+
+    reads: the rules of its own, beside those that every selector reads.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()
 
     def select(self, pools: Pools, rules: PairingConfig) -> Candidate | None:
         """The selected candidate; None where no eligible candidate has a score."""
         raise NotImplementedError
 
-    def bind(self, pool_of: Callable[[str, Any], Any]) -> "Selector":
-        """The same selector with each field replaced by `pool_of(field name, value)`."""
-        bound = {f.name: pool_of(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)}
+    def bind(self, pool_of: Callable[[Any], Any]) -> "Selector":
+        """The same selector with each field's value replaced by `pool_of(value)`."""
+        bound = {f.name: pool_of(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return dataclasses.replace(self, **bound).simplified()
 
     def simplified(self) -> "Selector":
@@ -79,6 +84,8 @@ class AnchoredRejection(Selector):
     Algorithm 1, phase 1, rejected. Where only one of the two pools has scores, its worst is taken.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("anchor_rule",)
+
     anchor: Any
     own: Any
 
@@ -101,6 +108,8 @@ class FutureGuidedChosen(Selector):
 
     Algorithm 1, phase 2, chosen. Where only one of the two pools has scores, its best is taken.
     """
+
+    reads: ClassVar[tuple[str, ...]] = ("future_rule",)
 
     future: Any
     own: Any
@@ -127,6 +136,17 @@ def pair(chosen: Selector, rejected: Selector, pools: Pools, rules: PairingConfi
     """Select both sides for one prompt; kept only if score(chosen) - score(rejected) > margin."""
     best, worst = chosen.select(pools, rules), rejected.select(pools, rules)
     return PairOrReason(best, worst, _why_not(best, worst, rules))
+
+
+def rules_read(rules: PairingConfig, *selectors: Selector) -> PairingConfig:
+    """The rules with those that none of the selectors reads at their defaults.
+
+    So that a rule of phase 2 does not change the key of phase 1.
+    """
+    own = {name for s in (AnchoredRejection, FutureGuidedChosen) for name in s.reads}
+    unread = own - {name for selector in selectors for name in selector.reads}
+    defaults = PairingConfig()
+    return dataclasses.replace(rules, **{name: getattr(defaults, name) for name in unread})
 
 
 def _why_not(best: Candidate | None, worst: Candidate | None, rules: PairingConfig) -> str | None:

@@ -1,6 +1,7 @@
 """How a setting is declared: its help text, its bounds, and whether it changes results."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ _HOLDS: Final = {
 
 
 def _check_bounds(name: str, value: Any, meta: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused(f"{name}={value}: must be a finite number")
     bounds = [(s, meta.get(s)) for s in _SIGNS if meta.get(s) is not None]
     if not all(_HOLDS[sign](value, bound) for sign, bound in bounds):
         allowed = " and ".join(f"{_SIGNS[s]} {b}" for s, b in bounds)

@@ -24,6 +24,8 @@ class Stage:
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
+    # Working folders that are no part of the artifact: kept while the work may have to go on.
+    scratch: ClassVar[tuple[str, ...]] = ()
 
     @cached_property
     def key(self) -> str:
@@ -109,7 +111,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Stage):
         return {"stage": value.key}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"type": type(value).__name__} | _fields(value)
+        return {"type": _type_name(type(value))} | _fields(value)
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -117,6 +119,12 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"a stage's recipe cannot hold {type(value).__name__}: {value!r}")
+
+
+def _type_name(kind: type) -> str:
+    """Short for what comes with tsr; with its module for what a user wrote: none collide."""
+    ours = kind.__module__.partition(".")[0] == "tsr"
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _stages_in(value: Any) -> Iterator[Stage]:

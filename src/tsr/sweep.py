@@ -15,9 +15,10 @@ from tsr.pin import pinned
 from tsr.plan import Plan, plan_of
 from tsr.progress import Reporter, console
 from tsr.provenance import git_revision
-from tsr.recorder import Recorder, folder_of, run_name
+from tsr.recorder import Recorder, folder_of, named
 from tsr.report.metrics import work_of
-from tsr.report.tables import comparison, run_table
+from tsr.report.tables import alarms, comparison, run_table
+from tsr.settings import Refused
 from tsr.stage import Stage, walk
 from tsr.store import Store
 from tsr.trackers.base import open_tracker
@@ -48,9 +49,10 @@ class Sweep:
         """Describe every run, so that a mistake in the last is found before the first starts."""
         self.configs = [pinned(config) for config in self.configs]
         runs = [build_run(config) for config in self.configs]
-        names = [run_name(c, r) for c, r in zip(self.configs, runs, strict=True)]
-        self.runs: dict[str, Run] = dict(zip(names, runs, strict=True))
+        self.runs = named(runs)
         first = self.configs[0]
+        if any(config.store != first.store for config in self.configs):
+            raise Refused("store: the runs of a sweep share one store; give a single value")
         self.store = Store(Path(first.store), check=first.store_check, revision=git_revision())
         self.executor = LocalExecutor(self.store, Reporter(self.console))
 
@@ -89,6 +91,8 @@ class Sweep:
         failures = self._failures_of(run)
         recorder.end("failed" if failures else "done", failures)
         self.console.print(run_table(name, recorder.rows))
+        for alarm in alarms(recorder.rows):
+            self.console.print(f"! {alarm}", highlight=False)
         return Finished(name, folder, recorder.rows, failures)
 
     def _failures_of(self, run: Run) -> list[Failure]:
@@ -102,8 +106,7 @@ class Sweep:
             self.console.print(comparison(lines))
         for f in finished:
             self.console.print(f"{f.name}: {f.folder}", highlight=False, soft_wrap=True)
-        executed = len(self.executor.executed)
-        self.console.print(f"{executed} stages executed, each once", highlight=False)
+        self.console.print(f"{len(self.executor.executed)} stages executed", highlight=False)
         failed = [f for one in finished for f in one.failures if f.log is not None]
         if failed:
             raise RunFailed("; ".join(dict.fromkeys(f"{f.stage.label}: {f.error}" for f in failed)))

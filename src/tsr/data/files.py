@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tsr.data.fields import BadData
-from tsr.store.files import sha256
+from tsr.hashing import content_hash
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 Placed = tuple[str, Any]
@@ -37,7 +37,7 @@ def require_file(path: Path) -> None:
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes: what a file of data is known by."""
     require_file(path)
-    return sha256(path)
+    return content_hash(path)
 
 
 def _lines(path: Path) -> Iterator[Placed]:

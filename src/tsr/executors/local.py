@@ -1,6 +1,10 @@
 """The local executor: one process, stage after stage, engines kept warm."""
 
+import gc
+import json
 import logging
+import shutil
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -17,10 +21,14 @@ from tsr.progress import Reporter
 from tsr.quiet import log_to
 from tsr.stage import Stage
 from tsr.store import Store
-from tsr.store.errors import StoreError
+from tsr.store.errors import StoreFull, StoreReadOnly
+from tsr.store.files import sync_tree, write_json
 from tsr.workbench import Progress
 
 log = logging.getLogger("tsr")
+
+
+FIGURES = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,8 @@ class LocalExecutor:
     def _execute(self, stage: Stage) -> None:
         try:
             made = self.store.ensure(stage, partial(self._produce, stage))
-        except StoreError:
-            raise  # the store itself is in trouble: full, read-only, damaged; no stage can go on
+        except (StoreFull, StoreReadOnly):
+            raise  # no stage can go on
         except Exception as error:  # noqa: BLE001  one stage's failure must not end the others
             self._failed(stage, error)
             return
@@ -135,11 +143,22 @@ class LocalExecutor:
         with ExitStack() as stack:
             stack.enter_context(log_to(folder / "log.txt"))
             try:
-                bench = Bench(folder, self.store, self.engines, self.reporter)
-                return stage.produce(bench) | {"tag": stage.tag}
+                return self._figures(stage, folder) | {"tag": stage.tag}
             except Exception:
                 log.debug(traceback.format_exc())  # to the stage's file, not to the terminal
                 raise
+
+    def _figures(self, stage: Stage, folder: Path) -> dict[str, Any]:
+        """Work that was finished and then killed before it was published is not done again."""
+        done = folder / FIGURES
+        if not done.exists():
+            figures = stage.produce(Bench(folder, self.store, self.engines, self.reporter))
+            sync_tree(folder)  # a power cut must not leave figures of files that are not there
+            write_json(done, figures)
+            _give_back()
+        for name in stage.scratch:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        return dict(json.loads(done.read_text()))
 
     def _failed(self, stage: Stage, error: Exception) -> None:
         left = self.store.leftovers(stage)
@@ -152,3 +171,11 @@ class LocalExecutor:
             message,
             path,
         )
+
+
+def _give_back() -> None:
+    """Trainers sit in reference cycles; what they hold on a GPU is wanted by the next stage."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

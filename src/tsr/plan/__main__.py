@@ -10,8 +10,8 @@ from tsr.loop import Run, build_run
 from tsr.pin import unpinned
 from tsr.plan import Plan, plan_of
 from tsr.progress import console
-from tsr.recorder import run_name
-from tsr.report.tables import plan_tables
+from tsr.recorder import named
+from tsr.report.tables import labels, plan_tables
 from tsr.run import guarded
 from tsr.store import Store
 
@@ -20,6 +20,7 @@ def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser("tsr.plan", description=__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
+    parser.add_argument("--graph", action="store_true", help="list every stage and its inputs")
     parser.add_argument("--json", action="store_true", help="print every stage as a JSON line")
     parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
     parser.add_argument("overrides", nargs="*", help="as for tsr.run")
@@ -27,20 +28,22 @@ def main() -> None:
     overrides = list(args.overrides)
     if args.config_dir:
         overrides.append(f"hydra.searchpath=[file://{args.config_dir.resolve()}]")
-    sys.exit(guarded(lambda: show(overrides, args.multirun, args.json)))
+    sys.exit(guarded(lambda: show(overrides, args.multirun, args.json, args.graph)))
 
 
-def show(overrides: list[str], multirun: bool, as_json: bool) -> None:
+def show(overrides: list[str], multirun: bool, as_json: bool, graph: bool = False) -> None:
     """Compose, describe, look into the store, print. Nothing is written, nothing is fetched."""
     configs = compose_all(overrides, multirun)
-    runs = {run_name(run.config, run): run for run in map(build_run, configs)}
+    runs = named([build_run(config) for config in configs])
     store = Store(Path(configs[0].store), check=configs[0].store_check)
     goals = [goal for run in runs.values() for goal in run.goals]
     plan = plan_of({name: run.stages for name, run in runs.items()}, goals, store)
     if as_json:
         _print_json(plan)
-    else:
-        _print_tables(plan, runs)
+        return
+    if graph:
+        _print_graph(plan)
+    _print_tables(plan, runs)
 
 
 def _print_json(plan: Plan) -> None:
@@ -55,6 +58,17 @@ def _print_json(plan: Plan) -> None:
             "seconds": plan.seconds.get(stage),
         }
         print(json.dumps(row))
+
+
+def _print_graph(plan: Plan) -> None:
+    """One line a distinct stage, inputs first: state, stage, what it is made from, who wants it."""
+    short, out = labels(list(plan.wanted)), console()
+    wanted = {name: set(stages) for name, stages in plan.wanted.items()}
+    for stage in plan.distinct:
+        inputs = ", ".join(parent.label for parent in stage.inputs) or "-"
+        users = " ".join(short[name] for name in wanted if stage in wanted[name])
+        line = f"{plan.states[stage]:8} {stage.label:20} x{stage.count:<7} <- {inputs}  [{users}]"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_tables(plan: Plan, runs: dict[str, Run]) -> None:

@@ -1,9 +1,11 @@
 """A run's figures, one row a model: M0, M1, ...; read from the store's records."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tsr.loop import Iteration, Run
-from tsr.stage import walk
+from tsr.stage import Stage, walk
+from tsr.stages.dpo import DPO
 from tsr.stages.judge import Judgements
 from tsr.stages.pair import Pairs
 from tsr.store import Store
@@ -29,16 +31,20 @@ def iteration_row(iteration: Iteration, store: Store) -> Row | None:
     return row | _phase1(iteration, store) | _heldout(iteration.evaluation, store)
 
 
+def phase1_pairs(iteration: Iteration) -> Pairs | None:
+    """D1: what the future model was trained on, where the variant has one."""
+    for pool, role in iteration.model.pairs.pools.items():
+        model = pool.pool.model
+        if role == "future" and isinstance(model, DPO):
+            return model.pairs
+    return None
+
+
 def _phase1(iteration: Iteration, store: Store) -> Row:
-    """What the future model was trained on, where the variant has one."""
-    last = iteration.model.pairs
-    if "future" not in last.pools.values():
+    first = phase1_pairs(iteration)
+    if first is None or not store.has(first):
         return {}
-    future = next(pool for pool, role in last.pools.items() if role == "future").pool.model
-    first = [s for s in future.inputs if isinstance(s, Pairs)]
-    if not first or not store.has(first[0]):
-        return {}
-    figures = store.record(first[0])["figures"]
+    figures = store.record(first)["figures"]
     return {"phase1_pairs": figures["pairs"], "phase1_score_gap": figures["score_gap"]}
 
 
@@ -46,9 +52,16 @@ def _heldout(evaluation: Judgements | None, store: Store) -> Row:
     if evaluation is None:
         return {}
     figures = store.record(evaluation)["figures"]
-    n = figures["valid"]
-    error = figures["std"] / n**0.5 if n else None
-    return {"heldout": figures["mean"], "heldout_error": error, "heldout_answers": n}
+    return {
+        "heldout": figures["mean"],
+        "heldout_error": figures["error"],
+        "heldout_answers": figures["valid"],
+    }
+
+
+def judgements_of(stages: Sequence[Stage]) -> int:
+    """How many judgements a model is asked for."""
+    return sum(s.count for s in stages if isinstance(s, Judgements) and s.model is not None)
 
 
 def work_of(run: Run) -> Row:
@@ -56,6 +69,6 @@ def work_of(run: Run) -> Row:
     stages = walk(run.goals)
     return {
         "candidates": sum(s.count for s in stages if s.kind == "generate"),
-        "judgements": sum(s.count for s in stages if s.kind == "judge" and s.tag != "Verifier"),
+        "judgements": judgements_of(stages),
         "trainings": sum(s.kind in ("sft", "dpo") for s in stages),
     }

@@ -1,11 +1,13 @@
 """Tables for the terminal."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from tsr.plan import Plan
+from tsr.report.metrics import judgements_of
 
 Row = Mapping[str, Any]
 
@@ -44,7 +46,8 @@ def _dropped(row: Row) -> str:
 def _heldout(row: Row) -> str:
     if row.get("heldout") is None:
         return "-"
-    return f"{row['heldout']:.3f} ± {row['heldout_error']:.3f}"
+    error = row.get("heldout_error")
+    return f"{row['heldout']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
 
 
 def _lengths(row: Row) -> str:
@@ -60,17 +63,31 @@ def _logps(row: Row) -> str:
     return "-" if chosen is None else f"{chosen:+.1f} / {rejected:+.1f}"
 
 
+def _histogram(row: Row) -> str:
+    """Judge scores over ten equal bins of the scale, as bars."""
+    counts = row.get("histogram")
+    if not counts or not max(counts):
+        return "-"
+    bars = " ▁▂▃▄▅▆▇█"
+    return "".join(bars[math.ceil(8 * n / max(counts))] for n in counts)
+
+
 LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("held-out score", _heldout),
     ("pairs", lambda row: number(row.get("pairs"))),
     ("prompts dropped", lambda row: _dropped(row) or "0"),
     ("best score tied", lambda row: percent(row.get("tied_best"))),
+    ("judge scores, low to high", _histogram),
     ("parse failures", lambda row: number(row.get("parse_failures"))),
     ("rejected from anchor", lambda row: percent(row.get("rejected_from_anchor"))),
     ("chosen from future", lambda row: percent(row.get("chosen_from_future"))),
     ("score chosen / rejected", _scores),
     ("score gap", lambda row: number(row.get("score_gap"))),
     ("tokens chosen / rejected", _lengths),
+    ("phase 1: pairs", lambda row: number(row.get("phase1_pairs"))),
+    ("phase 1: score gap", lambda row: number(row.get("phase1_score_gap"))),
+    ("pairs with too long a prompt", lambda row: number(row.get("prompt_too_long") or None)),
+    ("answers cut in training", lambda row: number(row.get("answers_cut") or None)),
     ("similarity", lambda row: number(row.get("similarity"))),
     ("DPO margin", lambda row: number(row.get("margin"))),
     ("log-prob change, both", _logps),
@@ -85,9 +102,14 @@ def run_table(name: str, rows: Sequence[Row]) -> Table:
         table.add_column(row["model"], justify="right")
     for title, cell in LINES:
         cells = [cell(row) for row in rows]
-        if any(set(c) - set("- /") for c in cells):
+        if any(set(cell) - set("- /") for cell in cells):
             table.add_row(title, *cells)
     return table
+
+
+def alarms(rows: Sequence[Row]) -> list[str]:
+    """What a researcher should look at, a line each."""
+    return [f"{row['model']}: {text}" for row in rows for text in row.get("alarms", ())]
 
 
 def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
@@ -130,7 +152,7 @@ def plan_tables(plan: Plan, unpinned: Mapping[str, Sequence[str]]) -> list[Table
 
 def _kinds(plan: Plan) -> Table:
     table = Table(title="Stages of the sweep", title_justify="left")
-    for title in ("kind", "wanted", "distinct", "cached", "to run", "units", "estimate"):
+    for title in ("kind", "wanted", "distinct", "cached", "missing", "units", "estimate"):
         table.add_column(title, justify="left" if title == "kind" else "right")
     wanted = [stage for run in plan.wanted.values() for stage in run]
     for kind in dict.fromkeys(stage.kind for stage in plan.distinct):
@@ -170,7 +192,7 @@ def _runs(plan: Plan) -> Table:
             str(len(stages)),
             str(sum(plan.states[s] == "done" for s in stages)),
             str(sum(s.count for s in stages if s.kind == "generate")),
-            str(sum(s.count for s in stages if s.kind == "judge")),
+            str(judgements_of(stages)),
             str(sum(s.kind in ("sft", "dpo") for s in stages)),
             _time(*plan.estimate(stages)),
         )

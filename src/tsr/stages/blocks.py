@@ -1,14 +1,13 @@
 """Long work in blocks: each finished block is on disk, so a killed stage goes on from there."""
 
-import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.workbench import Workbench
 
 T = TypeVar("T")
+BLOCKS = "blocks"
 Rows = list[dict[str, Any]]
 
 
@@ -19,7 +18,7 @@ def in_blocks(
 
     Items must come in the same order on every try. Returns the rows of all blocks, in order.
     """
-    folder = bench.folder / "blocks"
+    folder = bench.folder / BLOCKS
     folder.mkdir(exist_ok=True)
     starts = range(0, len(items), size)
     # The block size is part of the name: after a change of it no old block fits.
@@ -32,8 +31,3 @@ def in_blocks(
                 write_jsonl(file, work(block))
                 progress.advance(len(block))
     return [row for file in files for row in read_jsonl(file)]
-
-
-def clear_blocks(folder: Path) -> None:
-    """Remove the blocks once what they hold has been written as the artifact."""
-    shutil.rmtree(folder / "blocks")

@@ -1,7 +1,7 @@
 """Diagnosis of one iteration: what its pairs and its training look like, and what is alarming."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,8 +34,8 @@ class Diagnose(Stage):
 
     @property
     def count(self) -> int:
-        """How many prompts the pairs come from."""
-        return self.pairs.count
+        """How many pairs are measured, at most."""
+        return min(self.pairs.count, self.settings.max_pairs or self.pairs.count)
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Gather, measure the similarity where asked, and raise alarms."""
@@ -49,10 +49,12 @@ class Diagnose(Stage):
             **self._judging(bench),
             "loss": dpo["loss"],
             "margin": dpo["margin"],
-            "chosen_logps_change": _change(dpo["chosen_logps"]),
-            "rejected_logps_change": _change(dpo["rejected_logps"]),
+            "chosen_logps_change": dpo["chosen_logps_change"],
+            "rejected_logps_change": dpo["rejected_logps_change"],
+            "prompt_too_long": dpo["prompt_too_long"],
+            "answers_cut": dpo["answers_cut"],
         }
-        return {"units": len(similarity)} | found | {"alarms": alarms(found)}
+        return {"units": len(similarity) or 1} | found | {"alarms": alarms(found)}
 
     def _similarity(self, bench: Workbench) -> dict[str, float]:
         if not self.settings.similarity:
@@ -102,7 +104,3 @@ def alarms(found: Mapping[str, Any]) -> list[str]:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
-
-
-def _change(ends: Sequence[float]) -> float:
-    return ends[1] - ends[0]

@@ -12,7 +12,7 @@ from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.seeds import seed_of
 from tsr.selectors import Candidate
 from tsr.stage import Stage
-from tsr.stages.blocks import clear_blocks, in_blocks
+from tsr.stages.blocks import BLOCKS, in_blocks
 from tsr.stages.model import Model
 from tsr.stages.prompts import Prompts
 from tsr.workbench import Workbench
@@ -27,6 +27,7 @@ class Generate(Stage):
     """
 
     kind: ClassVar[str] = "generate"
+    scratch: ClassVar[tuple[str, ...]] = (BLOCKS,)
 
     model: Model
     prompts: Prompts
@@ -72,7 +73,6 @@ class Generate(Stage):
         made = [r for r in rows if r["finish"] != "too_long"]
         made.sort(key=lambda r: (r["prompt_id"], r["sample"]))
         write_jsonl(bench.folder / "candidates.jsonl", made)
-        clear_blocks(bench.folder)
         return self._figures(rows, made)
 
     def read(self, bench: Workbench) -> list[Candidate]:

@@ -13,7 +13,7 @@ from tsr.judges.base import Case, Judge, Verdict
 from tsr.seeds import seed_of
 from tsr.selectors import Candidate
 from tsr.stage import Stage
-from tsr.stages.blocks import clear_blocks, in_blocks
+from tsr.stages.blocks import BLOCKS, in_blocks
 from tsr.stages.generate import Generate, by_length
 from tsr.stages.model import Model
 from tsr.workbench import Workbench
@@ -30,6 +30,7 @@ class Judgements(Stage):
     """
 
     kind: ClassVar[str] = "judge"
+    scratch: ClassVar[tuple[str, ...]] = (BLOCKS,)
 
     pool: Generate
     judge: Judge
@@ -104,9 +105,7 @@ class Judgements(Stage):
 
         size = max(1, self.engine.block // self.judge.n)
         what = f"{self.label}: candidates"
-        rows = in_blocks(bench, what, by_length(engine, requests), size, work)
-        clear_blocks(bench.folder)
-        return rows
+        return in_blocks(bench, what, by_length(engine, requests), size, work)
 
     def _read_off(self, cases: dict[str, tuple[Case, Candidate]]) -> list[Row]:
         return [self._row(case, c, 0, None) for case, c in cases.values()]
@@ -116,8 +115,14 @@ class Judgements(Stage):
         name = (self.seed, "judge", self.model.key, c.prompt_id, c.model, c.draw, c.sample)
         return tuple(seed_of(*name, j) for j in range(self.judge.n))
 
+    def _in_scale(self, verdict: Verdict) -> Verdict:
+        """Whatever a judge says, a score off its scale is missing."""
+        if verdict.score is None or self.judge.low <= verdict.score <= self.judge.high:
+            return verdict
+        return replace(verdict, score=None, reason="out_of_scale")
+
     def _row(self, case: Case, c: Candidate, judgement: int, answer: Answer | None) -> Row:
-        verdict: Verdict = self.judge.read(case, answer)
+        verdict = self._in_scale(self.judge.read(case, answer))
         return {
             "prompt_id": c.prompt_id,
             "model": c.model,
@@ -140,10 +145,20 @@ def figures(rows: Iterable[Row], judge: Judge) -> dict[str, Any]:
         "valid": len(scores),
         "missing": dict(Counter(r["reason"] for r in rows if r["score"] is None)),
         "mean": statistics.fmean(scores) if scores else None,
-        "std": statistics.pstdev(scores) if scores else None,
+        "error": _standard_error(rows),
         "scale": [judge.low, judge.high],
         "histogram": histogram(scores, judge.low, judge.high),
     }
+
+
+def _standard_error(rows: Sequence[Row]) -> float | None:
+    """Of the mean, in score units. Answers to one prompt are alike, so prompts are counted."""
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["score"] is not None:
+            by_prompt[row["prompt_id"]].append(row["score"])
+    means = [statistics.fmean(scores) for scores in by_prompt.values()]
+    return statistics.stdev(means) / len(means) ** 0.5 if len(means) > 1 else None
 
 
 def histogram(scores: Sequence[float], low: float, high: float, bins: int = 10) -> list[int]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from tsr.config import ModelConfig
 from tsr.engines.base import ModelFiles
+from tsr.hashing import content_hash
+from tsr.models import smollm2
 from tsr.settings import Refused, setting
 from tsr.stage import Stage
 from tsr.workbench import Workbench
@@ -51,7 +53,7 @@ class Pretrained(Model):
     """Mb, known by its hub revision or the hash of its files, with its chat template.
 
     template: the Jinja text itself, or None for the tokenizer's own.
-    content: for source=local, the hash of the folder's files.
+    content: for source=local the hash of the folder's files, for smollm2 the package's version.
     """
 
     kind: ClassVar[str] = "pretrained"
@@ -70,7 +72,7 @@ class Pretrained(Model):
     @classmethod
     def of(cls, config: ModelConfig) -> "Pretrained":
         """The model that the config names; a local folder is hashed now."""
-        hub, local = config.source == "hub", config.source == "local"
+        hub = config.source == "hub"
         template, turn_end = config.template, config.turn_end
         if config.source == "tiny" and template is None:
             template, turn_end = TINY[config.architecture]
@@ -78,7 +80,7 @@ class Pretrained(Model):
             source=config.source,
             repo=config.repo if hub else None,
             revision=config.revision if hub else None,
-            content=_folder_hash(config.path) if local else None,
+            content=_content(config),
             architecture=config.architecture if config.source == "tiny" else None,
             template=_template(template),
             turn_end=turn_end,
@@ -130,6 +132,12 @@ def _template(name: str | None) -> str | None:
         ) from error
 
 
+def _content(config: ModelConfig) -> str | None:
+    if config.source == "smollm2":
+        return f"{smollm2.PACKAGE}=={smollm2.VERSION}"
+    return _folder_hash(config.path) if config.source == "local" else None
+
+
 def _folder_hash(path: str | None) -> str:
     folder = Path(str(path))
     if not (folder / "config.json").is_file():
@@ -137,7 +145,5 @@ def _folder_hash(path: str | None) -> str:
     files = sorted(f for f in folder.rglob("*") if f.is_file())
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(folder)} {content}\n".encode())
+        digest.update(f"{file.relative_to(folder)} {content_hash(file)}\n".encode())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from tsr.config import PairingConfig
 from tsr.data.rows import Row
 from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.selectors import Candidate, PairOrReason, Selector, pair
+from tsr.settings import setting
 from tsr.stage import Stage
 from tsr.stages.judge import Judgements
 from tsr.workbench import Workbench
@@ -25,6 +26,7 @@ class Pairs(Stage):
     from) and `dropped.jsonl` (prompts without a pair, and why).
 
     chosen, rejected: selectors whose fields are scored pools of the same prompts.
+    roles: what a pool (by its key) is called in the rows: own, anchor, future, past.
     """
 
     kind: ClassVar[str] = "pair"
@@ -32,15 +34,17 @@ class Pairs(Stage):
     chosen: Selector
     rejected: Selector
     rules: PairingConfig
+    roles: Mapping[str, str] = setting(neutral=True, factory=dict)
 
     @property
     def pools(self) -> dict[Judgements, str]:
-        """The scored pools that are read, each with its role: own, anchor or future."""
-        roles: dict[Judgements, str] = {}
-        for selector in (self.chosen, self.rejected):
-            for f in dataclasses.fields(selector):
-                roles.setdefault(getattr(selector, f.name), f.name)
-        return roles
+        """The scored pools that are read, each with its role."""
+        values = [
+            getattr(selector, f.name)
+            for selector in (self.chosen, self.rejected)
+            for f in dataclasses.fields(selector)
+        ]
+        return {pool: self.roles[pool.key] for pool in values if isinstance(pool, Judgements)}
 
     @property
     def count(self) -> int:

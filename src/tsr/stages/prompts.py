@@ -51,7 +51,7 @@ class Source:
             response_field=config.response_field,
             id_field=config.id_field,
             limit=config.limit,
-            path=config.path,
+            path=config.path if config.kind in ("file", "oasst") else None,
         )
 
     @property
@@ -68,6 +68,8 @@ class Source:
         return rows[: self.limit]
 
     def _read(self) -> list[Row]:
+        if self.path and file_sha256(Path(self.path)) != self.content:
+            raise BadData(f"{self.path} has changed since the run was composed; start it again")
         fields: dict[str, Any] = {
             "prompt_field": self.prompt_field,
             "response_field": self.response_field,
@@ -100,7 +102,6 @@ class Prompts(Stage):
     heldout: int
     against: Source | None
     duplicates: str
-    seed: int
 
     @property
     def count(self) -> int:

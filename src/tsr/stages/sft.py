@@ -25,6 +25,12 @@ class SFT(Trained):
     settings: SFTConfig
     seed: int
 
+    @property
+    def tag(self) -> str:
+        """Also which rows and how often: their number is not known before they are read."""
+        rows = (self.ift.content, self.ift.revision, self.ift.limit, self.settings.epochs)
+        return f"{super().tag} {rows}"
+
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Train with TRL's SFTTrainer; see tsr.training.sft."""
         from tsr.training import sft

@@ -1,11 +1,11 @@
 """What SFT and DPO have in common: a model that was trained from another one."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from tsr.engines.base import ModelFiles
 from tsr.stages.model import Model, Pretrained
-from tsr.training.outcome import ADAPTER, CHECKPOINT
+from tsr.training.outcome import ADAPTER, CHECKPOINT, TRAINER
 from tsr.workbench import Workbench
 
 
@@ -14,6 +14,8 @@ class Trained(Model):
 
     Its kinds declare `start` and `settings` as fields, each in its own order.
     """
+
+    scratch: ClassVar[tuple[str, ...]] = (TRAINER,)
 
     start: Model
     settings: Any

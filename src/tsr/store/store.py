@@ -203,7 +203,7 @@ class Store:
         return Made(self.folder(item), False, self.record(item))
 
     def _note_timing(self, item: Item, record: dict[str, Any]) -> None:
-        line = {name: record[name] for name in ("kind", "seconds", "host", "resumed")}
+        line = {name: record[name] for name in ("kind", "key", "seconds", "host", "resumed")}
         line |= {name: record["figures"].get(name) for name in ("units", "tag")}
         try:
             append_line(self.layout.timings(item.kind), line)

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from tsr.config import TrainConfig
 from tsr.engines.base import ModelFiles
+from tsr.jsonl import write_jsonl
 from tsr.training.outcome import ADAPTER, CHECKPOINT, TrainingError
 from tsr.workbench import Progress, Workbench
 
@@ -83,12 +85,11 @@ def new_adapter(files: ModelFiles, recipe: TrainConfig) -> LoraConfig | None:
 def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[str, Any]:
     """Trainer arguments for a recipe on `rows` rows; one process, one device."""
     steps = math.ceil(rows / recipe.batch_size) * recipe.epochs
-    micro = min(recipe.micro_batch, recipe.batch_size)
     return {
         "output_dir": str(folder),
         "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.batch_size // micro,
+        "per_device_train_batch_size": recipe.micro_batch,
+        "gradient_accumulation_steps": recipe.batch_size // recipe.micro_batch,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": recipe.schedule,
         "warmup_steps": math.ceil(recipe.warmup * steps),
@@ -101,7 +102,7 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
         "logging_first_step": True,
         "save_strategy": "steps",
         "save_steps": recipe.checkpoint_steps,
-        "save_total_limit": 1,
+        "save_total_limit": 2,  # the older one is whole while the newer is being written
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": not torch.cuda.is_available(),
@@ -111,16 +112,33 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What the first loss has to be, and what it would mean if it were not."""
+
+    value: float
+    tolerance: float
+    otherwise: str
+
+    def check(self, loss: float) -> None:
+        """Raise TrainingError if the loss is further off than the tolerance."""
+        if abs(loss - self.value) > self.tolerance:
+            raise TrainingError(
+                f"the first loss is {loss:.4f} and should be {self.value:.4f}: {self.otherwise}"
+            )
+
+
 class Journal(TrainerCallback):  # type: ignore[misc]  # untyped upstream
     """Writes each step's figures to `training.jsonl`, and stops at a loss that is not a number."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: Progress, first_loss: Expected | None) -> None:
         self.path, self.progress, self.seen = folder / LOG, progress, 0
+        self.first_loss = first_loss
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget steps after the checkpoint that the training goes on from."""
         kept = [row for row in read_log(self.path) if row["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_jsonl(self.path, kept)
         self._advance(state.global_step)
 
     def on_log(
@@ -133,6 +151,8 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # untyped upstream
         with self.path.open("a") as log:
             log.write(json.dumps(row) + "\n")
         self._advance(state.global_step)
+        if row["step"] == 1 and self.first_loss is not None:
+            self.first_loss.check(row["loss"])
         if not (math.isfinite(row["loss"]) and math.isfinite(row.get("grad_norm", 0.0))):
             raise TrainingError(
                 f"step {row['step']}: loss {row['loss']}, gradient norm {row.get('grad_norm')}; "
@@ -157,20 +177,22 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def run(bench: Workbench, trainer: Trainer, what: str) -> list[dict[str, Any]]:
+def run(
+    bench: Workbench, trainer: Trainer, what: str, first_loss: Expected | None = None
+) -> list[dict[str, Any]]:
     """Train, from the last whole checkpoint where there is one. Returns the log."""
     work = Path(trainer.args.output_dir)
     checkpoint = _last_whole(work)
     steps = _steps(trainer)
     with bench.progress(f"{what}: steps", steps) as progress:
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Journal(bench.folder, progress))
+        trainer.add_callback(Journal(bench.folder, progress, first_loss))
         trainer.train(resume_from_checkpoint=checkpoint)
     return read_log(bench.folder / LOG)
 
 
 def save(bench: Workbench, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write the adapter or the checkpoint as `peft` and `transformers` load it, and tidy up."""
+    """Write the adapter or the checkpoint as `peft` and `transformers` load it."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if isinstance(model, PeftModel):
         # Only the trained adapter: TRL keeps the frozen reference as a second one, `ref`.
@@ -179,7 +201,6 @@ def save(bench: Workbench, trainer: Trainer, tokenizer: PreTrainedTokenizerBase)
     else:
         model.save_pretrained(bench.folder / CHECKPOINT)
         tokenizer.save_pretrained(bench.folder / CHECKPOINT)
-    shutil.rmtree(trainer.args.output_dir)
 
 
 def length(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], open_turn: bool) -> int:

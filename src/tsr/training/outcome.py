@@ -2,6 +2,7 @@
 
 ADAPTER = "adapter"
 CHECKPOINT = "model"
+TRAINER = "trainer"  # checkpoints to go on from, until the work is done
 
 
 class TrainingError(RuntimeError):

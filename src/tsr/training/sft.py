@@ -11,6 +11,7 @@ from tsr.config import SFTConfig
 from tsr.data.rows import Row
 from tsr.engines.base import ModelFiles
 from tsr.training import common
+from tsr.training.outcome import TRAINER
 from tsr.workbench import Workbench
 
 
@@ -25,7 +26,7 @@ def train(
     trainer = SFTTrainer(
         model=common.load_policy(start, recipe),
         args=TRLConfig(
-            **common.arguments(bench.folder / "trainer", recipe, len(rows), seed),
+            **common.arguments(bench.folder / TRAINER, recipe, len(rows), seed),
             completion_only_loss=True,
         ),
         train_dataset=Dataset.from_list([_conversation(row) for row in rows]),
@@ -37,7 +38,7 @@ def train(
     whole = [row["prompt"] + row["completion"] for row in map(_conversation, rows)]
     return {
         "rows_cut": common.over(tokenizer, whole, recipe.max_length),
-        "units": len(rows) * recipe.epochs,
+        "units": 1,
         "rows": len(rows),
         "steps": log[-1]["step"],
         "first_loss": log[0]["loss"],

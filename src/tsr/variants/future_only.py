@@ -17,4 +17,4 @@ class FutureOnly(Variant):
         now = lineage[-1]
         future = lab.dpo(now, lab.pairs(BestOf(now), WorstOf(now)))
         chosen = FutureGuidedChosen(future, now)
-        return lab.dpo_after(future, lab.pairs_after(future, chosen, WorstOf(now)))
+        return lab.dpo(lab.start(future), lab.pairs(chosen, WorstOf(now), future))

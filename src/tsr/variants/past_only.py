@@ -17,4 +17,4 @@ class PastOnly(Variant):
     def step(self, lab: Lab, lineage: Sequence[Model]) -> DPO:
         """M_{i+1} = DPO(Mi, best of Mi against the worse of M0 and Mi)."""
         now = lineage[-1]
-        return lab.dpo(now, lab.pairs(BestOf(now), AnchoredRejection(lab.anchor, now)))
+        return lab.dpo(lab.start(), lab.pairs(BestOf(now), AnchoredRejection(lab.anchor, now)))

@@ -15,4 +15,4 @@ class SelfRewarding(Variant):
     def step(self, lab: Lab, lineage: Sequence[Model]) -> DPO:
         """M_{i+1} = DPO(Mi, best of Mi against worst of Mi)."""
         now = lineage[-1]
-        return lab.dpo(now, lab.pairs(BestOf(now), WorstOf(now)))
+        return lab.dpo(lab.start(), lab.pairs(BestOf(now), WorstOf(now)))

@@ -20,4 +20,4 @@ class Temporal(Variant):
         rejected = AnchoredRejection(lab.anchor, now)
         future = lab.dpo(now, lab.pairs(BestOf(now), rejected))
         chosen = FutureGuidedChosen(future, now)
-        return lab.dpo_after(future, lab.pairs_after(future, chosen, rejected))
+        return lab.dpo(lab.start(future), lab.pairs(chosen, rejected, future))
