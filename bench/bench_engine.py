@@ -33,7 +33,7 @@ def salad(rng: random.Random, words: int) -> str:
 
 def prompts() -> list[Request]:
     rng = random.Random(0)
-    texts = [f"Write a story about this: {salad(rng, rng.randint(5, 120))}" for _ in range(PROMPTS)]
+    texts = [f"Write a story about this: {salad(rng, rng.randint(5, 60))}" for _ in range(PROMPTS)]
     return [
         Request(str(i), (Message(role="user", content=t),), tuple(range(K)), max_new_tokens=NEW)
         for i, t in enumerate(texts)
@@ -43,7 +43,7 @@ def prompts() -> list[Request]:
 def judge_prompts() -> list[Request]:
     rng = random.Random(1)
     rubric = salad(rng, RUBRIC)
-    texts = [f"{rubric} {salad(rng, rng.randint(40, 160))}" for _ in range(JUDGED)]
+    texts = [f"{rubric} {salad(rng, rng.randint(20, 100))}" for _ in range(JUDGED)]
     ask = {"opening": "Score: ", "options": tuple("012345")}
     return [
         Request(str(i), (Message(role="user", content=t),), (0,), **ask)  # type: ignore[arg-type]

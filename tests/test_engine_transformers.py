@@ -101,7 +101,8 @@ def naive(model: ModelFiles, request: Request, more: list[int]) -> torch.Tensor:
     network = AutoModelForCausalLM.from_pretrained(model.base, attn_implementation="eager").eval()
     with torch.no_grad():
         logits = network(torch.tensor([ids + more])).logits[0, len(ids) - 1 :]
-    return logits.float().log_softmax(-1)
+    found: torch.Tensor = logits.float().log_softmax(-1)
+    return found
 
 
 def texts(answers: list[Answer]) -> list[str]:

@@ -226,7 +226,7 @@ def test_hub_rows_have_the_same_fields(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     assert [row.prompt for row in hub_rows("org/set", "abc123", "train")] == ["Why?", "How?"]
-    assert calls == [("org/set", {"split": "train", "revision": "abc123"})]
+    assert calls == [("org/set", {"name": None, "split": "train", "revision": "abc123"})]
     with pytest.raises(BadData, match=r"org/set@abc123 train: row 1: no field text; it has prompt"):
         hub_rows("org/set", "abc123", "train", prompt_field="text")
     with pytest.raises(BadData, match="needs the revision"):

@@ -39,6 +39,8 @@ def test_a_sweep_executes_each_distinct_stage_once_and_nothing_again(
     counts = Counter(stage.key for stage in first.executor.executed)
     assert set(counts) == {stage.key for stage in plan.distinct}
     assert set(counts.values()) == {1}
+    left = {path.name for path in (first.store.root / "stages").glob("*/*/*")}
+    assert not left & {"blocks", "trainer"}, "working folders are no part of an artifact"
     assert [row["model"] for row in finished[2].rows] == ["M0", "M1", "M2"]
 
     again = sweep(three)

@@ -43,7 +43,7 @@ def hub_rows(
         raise BadData(f"{repo}: needs the revision (a commit), so that the rows stay the same")
     from datasets import load_dataset
 
-    found: Iterable[Any] = load_dataset(repo, subset, split=split, revision=revision)
+    found: Iterable[Any] = load_dataset(repo, name=subset, split=split, revision=revision)
     name = f"{repo}@{revision[:12]} {split}"
     placed = ((f"{name}: row {n}", obj) for n, obj in enumerate(found, 1))
     return _rows(name, Fields(prompt_field, response_field, id_field), placed)

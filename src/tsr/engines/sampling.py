@@ -58,7 +58,8 @@ def inverse_cdf(probs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """
     chunks = pad(probs, (0, -probs.shape[-1] % CHUNK)).view(len(probs), -1, CHUNK)
     chunk, rest = _passed(chunks.sum(-1).double(), uniform)
-    inside, _ = _passed(chunks[torch.arange(len(chunks)), chunk].double(), rest)
+    rows = torch.arange(len(chunks), device=chunks.device)
+    inside, _ = _passed(chunks[rows, chunk].double(), rest)
     return chunk * CHUNK + inside
 
 

@@ -4,10 +4,13 @@ import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tsr.engines.base import Answer, EngineError, ModelFiles, Request
 from tsr.engines.chat import Chat, Tokens
+
+if TYPE_CHECKING:
+    from tsr.engines.decoding import Sample
 
 T = TypeVar("T")
 # (number of the request, sample) -> answer
@@ -62,9 +65,9 @@ class TransformersEngine:
         """Read base and adapter from disk, unless this very model is loaded."""
         if self._loaded is not None and self._loaded.name == model.name:
             return
-        self.close()
         _check_files(model)
         chat = Chat(model)
+        self.close()
         if self.threads is not None:
             import torch
 
@@ -119,18 +122,14 @@ class TransformersEngine:
 
     def _texts(self, asked: Sequence[_Asked]) -> Made:
         """Decoded answers, in batches of about `batch_size` samples."""
-        from tsr.engines.decoding import Sample, decode
+        from tsr.engines.decoding import decode
 
         loaded, answers = self._model, Made()
         rows = [(a, j) for a in asked for j in range(len(a.request.seeds))]
         for batch in _even_parts(rows, self.batch_size):
             # Each prompt once: the samples of a request share it.
             place = {p: i for i, p in enumerate(dict.fromkeys(a.prompt for a, _ in batch))}
-            samples = [
-                Sample(place[a.prompt], r.seeds[j], r.temperature, r.top_p, r.max_new_tokens)
-                for a, j in batch
-                for r in [a.request]
-            ]
+            samples = [_sample(place[a.prompt], a.request, j) for a, j in batch]
             made = decode(loaded.network, list(place), samples, loaded.stops)
             for (a, j), (tokens, logprobs) in zip(batch, made, strict=True):
                 answers[a.number, j] = self._answer(a, j, tokens, logprobs)
@@ -165,6 +164,13 @@ class TransformersEngine:
             len(asked.prompt),
             tuple(logprobs) if asked.request.logprobs else None,
         )
+
+
+def _sample(prompt: int, request: Request, number: int) -> "Sample":
+    from tsr.engines.decoding import Sample
+
+    seed, limit = request.seeds[number], request.max_new_tokens
+    return Sample(prompt, seed, request.temperature, request.top_p, limit)
 
 
 def _without_text(

@@ -95,9 +95,9 @@ class Pretrained(Model):
         return self
 
     @property
-    def pinned(self) -> bool:
-        """Whether the key says which weights these are."""
-        return self.source != "hub" or self.revision is not None
+    def tag(self) -> str:
+        """Which model: its size decides how long it takes."""
+        return f"{self.source} {self.repo or self.architecture or self.content}"
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Make the checkpoint here, or note where it is and keep its tokenizer here."""

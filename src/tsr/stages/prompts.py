@@ -54,11 +54,6 @@ class Source:
             path=config.path if config.kind in ("file", "oasst") else None,
         )
 
-    @property
-    def pinned(self) -> bool:
-        """Whether the key says which rows these are."""
-        return self.kind != "hub" or self.revision is not None
-
     def rows(self, count: int) -> list[Row]:
         """The pool in its lasting random order; a generator makes `count` rows."""
         if self.kind == "tasks":
