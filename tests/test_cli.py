@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,41 @@ def test_wandb_offline_leaves_one_run_per_run(tmp_path: Path) -> None:
     logged = list(tmp_path.glob("runs/*/wandb/offline-run-*/run-*.wandb"))
     assert len(logged) == 2
     assert all(path.stat().st_size > 1000 for path in logged)
+
+
+@contextmanager
+def mounted(*command: str, at: Path) -> Iterator[None]:
+    """Something mounted for the while; skipped where mounting is not allowed."""
+    done = subprocess.run(["mount", *command, str(at)], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def test_a_full_disk_says_where_and_what_to_do(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=300k", "tmpfs", at=small):
+        done = tsr(tmp_path, "run", *TINY, "store=small/store")
+        assert done.returncode == 1
+        assert "no room left in the store small/store" in done.stderr
+        assert "make room" in done.stderr
+        assert list((small / "store" / "stages").glob("*/*/DONE")), "what was finished is kept"
+    (status,) = (tmp_path / "runs").glob("*/status.json")
+    assert json.loads(status.read_text())["state"] == "failed"
+
+
+def test_a_read_only_store_serves_what_it_has_and_refuses_the_rest(tmp_path: Path) -> None:
+    assert tsr(tmp_path, "run", *TINY).returncode == 0
+    store = tmp_path / "store"
+    with mounted("--bind", str(store), at=store):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(store)], check=True)
+        again = tsr(tmp_path, "run", *TINY)
+        assert again.returncode == 0, again.stderr
+        assert "0 stages executed" in again.stdout
+        other = tsr(tmp_path, "run", *TINY, "k=2")
+        assert other.returncode == 1
+        assert "cannot be written from here" in other.stderr

@@ -90,7 +90,8 @@ class Sweep:
             raise
         failures = self._failures_of(run)
         recorder.end("failed" if failures else "done", failures)
-        self.console.print(run_table(name, recorder.rows))
+        if len(recorder.rows) > 1:
+            self.console.print(run_table(name, recorder.rows))
         for alarm in alarms(recorder.rows):
             self.console.print(f"! {alarm}", highlight=False)
         return Finished(name, folder, recorder.rows, failures)

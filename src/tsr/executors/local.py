@@ -1,8 +1,10 @@
 """The local executor: one process, stage after stage, engines kept warm."""
 
+import errno
 import gc
 import json
 import logging
+import os
 import shutil
 import sys
 import traceback
@@ -29,6 +31,7 @@ log = logging.getLogger("tsr")
 
 
 FIGURES = "figures.json"
+NO_ROOM = os.strerror(errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,9 @@ class LocalExecutor:
             made = self.store.ensure(stage, partial(self._produce, stage))
         except (StoreFull, StoreReadOnly):
             raise  # no stage can go on
-        except Exception as error:  # noqa: BLE001  one stage's failure must not end the others
+        except Exception as error:
+            if NO_ROOM in str(error):  # libraries wrap the error, but keep its text
+                raise self.store.full(f"{stage.label}: {error}") from error
             self._failed(stage, error)
             return
         if made.executed:

@@ -58,7 +58,7 @@ def writing(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise StoreFull(_full(root, error)) from error
+            raise StoreFull(full_message(root, _reason(error))) from error
         if error.errno in _CLOSED:
             raise StoreReadOnly(
                 f"the store {root} cannot be written from here ({_reason(error)}): "
@@ -75,13 +75,14 @@ def filling(root: Path, part: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL and _inside(root, error.filename):
             kept = f"; the work so far is kept in {part} and goes on from there"
-            raise StoreFull(_full(root, error) + kept) from error
+            raise StoreFull(full_message(root, _reason(error)) + kept) from error
         raise
 
 
-def _full(root: Path, error: OSError) -> str:
+def full_message(root: Path, reason: str) -> str:
+    """What to tell and to do where the store has no room."""
     return (
-        f"no room left in the store {root} ({_reason(error)}): make room "
+        f"no room left in the store {root} ({reason}): make room "
         f"(`python -m tsr.store gc --store {root}` shows what no run needs), then run again"
     )
 

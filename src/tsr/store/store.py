@@ -14,7 +14,16 @@ from tsr.store import entries as listing
 from tsr.store.claim import Claim, Claims
 from tsr.store.describe import Item, make_record, write_stage
 from tsr.store.entries import Entry
-from tsr.store.errors import Busy, Damaged, LostClaim, Missing, filling, writing
+from tsr.store.errors import (
+    Busy,
+    Damaged,
+    LostClaim,
+    Missing,
+    StoreFull,
+    filling,
+    full_message,
+    writing,
+)
 from tsr.store.files import append_line, last_lines, write_json
 from tsr.store.layout import DONE, RECORD, SHORT, Layout
 from tsr.store.manifest import faults
@@ -145,10 +154,13 @@ class Store:
 
     def keep(self, name: str, keys: Iterable[str], run: Path | str = "") -> None:
         """Let gc keep these stages, and what they were made from, for the run called `name`."""
+        path = self.layout.roots / f"{name}.json"
+        kept = {"run": str(run), "keys": sorted(set(keys))}
+        if path.exists() and json.loads(path.read_text()) == kept:
+            return  # a finished run can be looked at again in a store that is read-only
         self.layout.prepare()
         with writing(self.root):
-            path = self.layout.roots / f"{name}.json"
-            write_json(path, {"run": str(run), "keys": sorted(set(keys))})
+            write_json(path, kept)
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
         """Every folder of the store, finished or not, as they come."""
@@ -163,6 +175,10 @@ class Store:
         lines = list(last_lines(self.layout.timings(kind)))
         here = socket.gethostname()
         return [line for line in lines if line.get("host") == here] or lines
+
+    def full(self, reason: str) -> StoreFull:
+        """The error for a full disk that somebody else met while filling a stage's folder."""
+        return StoreFull(full_message(self.root, reason))
 
     def exclusive(self, key: str, label: str) -> Claim:
         """A claim on a stage that is to be moved, not made. Raises Busy while it is worked on."""
