@@ -20,9 +20,9 @@ from tsr.engines.base import Message, ModelFiles, Request
 from tsr.engines.transformers_engine import TransformersEngine
 from tsr.models import smollm2
 
-PROMPTS, K, NEW, ROUNDS = 32, 4, 24, 3
+PROMPTS, K, NEW, ROUNDS = 32, 4, 16, 3
 # Batch sizes that `generate` may choose from, by a trial of so many tokens.
-ROWS, TRIAL = (16, 32, 64, 128), 4
+ROWS, TRIAL = (16, 32, 64, 128), 3
 JUDGED, RUBRIC = 100, 300
 WORDS = ("river", "house", "old", "music", "people", "stories", "about", "the", "and", "long")
 
@@ -33,7 +33,7 @@ def salad(rng: random.Random, words: int) -> str:
 
 def prompts() -> list[Request]:
     rng = random.Random(0)
-    texts = [f"Write a story about this: {salad(rng, rng.randint(5, 60))}" for _ in range(PROMPTS)]
+    texts = [f"Write a story about this: {salad(rng, rng.randint(5, 40))}" for _ in range(PROMPTS)]
     return [
         Request(str(i), (Message(role="user", content=t),), tuple(range(K)), max_new_tokens=NEW)
         for i, t in enumerate(texts)
@@ -43,7 +43,7 @@ def prompts() -> list[Request]:
 def judge_prompts() -> list[Request]:
     rng = random.Random(1)
     rubric = salad(rng, RUBRIC)
-    texts = [f"{rubric} {salad(rng, rng.randint(20, 100))}" for _ in range(JUDGED)]
+    texts = [f"{rubric} {salad(rng, rng.randint(20, 60))}" for _ in range(JUDGED)]
     ask = {"opening": "Score: ", "options": tuple("012345")}
     return [
         Request(str(i), (Message(role="user", content=t),), (0,), **ask)  # type: ignore[arg-type]
