@@ -129,12 +129,13 @@ def test_a_damaged_file_is_named_and_redone_on_request(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tsr.run", *TINY]
+    # Where the tests themselves run in the background, they inherit an ignored SIGINT.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from tsr.run import main; main()"
+    command = [sys.executable, "-c", code, *TINY]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Where the tests themselves run in the background, they inherit an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("store/stages/pair/*/DONE")):
         assert time.monotonic() < deadline

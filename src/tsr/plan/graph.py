@@ -15,7 +15,7 @@ class Plan:
     """wanted: each run's stages, by the run's name, inputs first. states: of the distinct ones.
 
     to_run: what must be executed, inputs first. seconds: expected time of each stage of `to_run`,
-    None where no record of like work on this machine exists.
+    None where there is no record of like work.
     """
 
     wanted: dict[str, list[Stage]]
@@ -78,7 +78,7 @@ def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
 
 
 class _Rates:
-    """Seconds per unit of like work, from this machine's earlier records."""
+    """Seconds per unit of like work: this machine's records, or others' where it has none."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
