@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Recorder:
                 self.written[index] = row
                 self.tracker.metrics(row)
                 write_jsonl(self.folder / "metrics.jsonl", self.rows)
-        for index, stage in self._trainings():
+        for index, stage in self._trainings:
             if stage not in self.curves and self.store.has(stage):
                 self.curves.add(stage)
                 self.tracker.curve(f"M{index}", list(read_jsonl(self._log(stage))))
@@ -101,6 +102,7 @@ class Recorder:
             return first_row(self.run, self.store)
         return iteration_row(self.run.iterations[index - 1], self.store)
 
+    @cached_property
     def _trainings(self) -> list[tuple[int, Stage]]:
         """Every training of the run with the iteration whose model it leads to."""
         found: dict[Stage, int] = {}

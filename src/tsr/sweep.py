@@ -1,7 +1,7 @@
 """From configurations to finished runs: describe all, plan all, then execute run by run."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tsr.recorder import Recorder, folder_of, named
 from tsr.report.metrics import work_of
 from tsr.report.tables import alarms, comparison, run_table
 from tsr.settings import Refused
-from tsr.stage import Stage, walk
+from tsr.stage import Stage
 from tsr.store import Store
 from tsr.trackers.base import open_tracker
 
@@ -70,8 +70,7 @@ class Sweep:
             f"{plan.count('done')} cached, {len(plan.to_run)} to run",
             highlight=False,
         )
-        with ExitStack() as stack:
-            stack.callback(self.executor.close)
+        with closing(self.executor):
             finished = [self._run(name, run, plan) for name, run in self.runs.items()]
         self._conclude(finished)
         return finished
@@ -98,7 +97,7 @@ class Sweep:
 
     def _failures_of(self, run: Run) -> list[Failure]:
         found: dict[Stage, Failure] = self.executor.failures
-        return [found[stage] for stage in walk(run.goals) if stage in found]
+        return [found[stage] for stage in run.stages if stage in found]
 
     def _conclude(self, finished: Sequence[Finished]) -> None:
         if len(finished) > 1:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -145,8 +145,7 @@ class LocalExecutor:
             self.executed.append(stage)
 
     def _produce(self, stage: Stage, folder: Path) -> dict[str, Any]:
-        with ExitStack() as stack:
-            stack.enter_context(log_to(folder / "log.txt"))
+        with log_to(folder / "log.txt"):
             try:
                 return self._figures(stage, folder) | {"tag": stage.tag}
             except Exception:

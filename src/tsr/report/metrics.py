@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsr.loop import Iteration, Run
-from tsr.stage import Stage, walk
+from tsr.stage import Stage
 from tsr.stages.dpo import DPO
 from tsr.stages.judge import Judgements
 from tsr.stages.pair import Pairs
@@ -66,7 +66,7 @@ def judgements_of(stages: Sequence[Stage]) -> int:
 
 def work_of(run: Run) -> Row:
     """What a run asks for: candidates, judgements by a model, trainings."""
-    stages = walk(run.goals)
+    stages = run.stages
     return {
         "candidates": sum(s.count for s in stages if s.kind == "generate"),
         "judgements": judgements_of(stages),

@@ -41,9 +41,7 @@ def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | Pef
     if files.adapter is None or recipe.method == "full":
         # PEFT freezes what it wraps, and merging leaves it frozen.
         return load_frozen(files).requires_grad_(True)
-    model = AutoModelForCausalLM.from_pretrained(
-        files.base, dtype=torch.float32, trust_remote_code=files.trust_remote_code
-    )
+    model = _checkpoint(files)
     adapter = PeftModel.from_pretrained(model, str(files.adapter), is_trainable=True)
     _refuse_other_rank(adapter, recipe)
     return adapter
@@ -51,12 +49,16 @@ def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | Pef
 
 def load_frozen(files: ModelFiles) -> PreTrainedModel:
     """A model that is only read, its adapter merged, in fp32."""
-    model = AutoModelForCausalLM.from_pretrained(
-        files.base, dtype=torch.float32, trust_remote_code=files.trust_remote_code
-    )
+    model = _checkpoint(files)
     if files.adapter is None:
         return model
     return PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload()
+
+
+def _checkpoint(files: ModelFiles) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(
+        files.base, dtype=torch.float32, trust_remote_code=files.trust_remote_code
+    )
 
 
 def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
@@ -203,17 +205,19 @@ def save(bench: Workbench, trainer: Trainer, tokenizer: PreTrainedTokenizerBase)
         tokenizer.save_pretrained(bench.folder / CHECKPOINT)
 
 
-def length(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], open_turn: bool) -> int:
-    """Tokens of a conversation, template included."""
+def token_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], open_turn: bool
+) -> list[int]:
+    """The tokens of a conversation, template included."""
     encoded = tokenizer.apply_chat_template(
         list(messages), add_generation_prompt=open_turn, return_dict=True
     )
-    return len(encoded["input_ids"])
+    return list(encoded["input_ids"])
 
 
 def over(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[Any]], limit: int) -> int:
     """How many conversations exceed the limit: TRL cuts their ends, so they are counted."""
-    return sum(length(tokenizer, row, False) > limit for row in rows)
+    return sum(len(token_ids(tokenizer, row, False)) > limit for row in rows)
 
 
 def _steps(trainer: Trainer) -> int:

@@ -36,7 +36,7 @@ def train(
     """
     tokenizer = common.load_tokenizer(start)
     limit = recipe.max_prompt_length
-    kept = [row for row in rows if common.length(tokenizer, row["prompt"], True) <= limit]
+    kept = [row for row in rows if len(common.token_ids(tokenizer, row["prompt"], True)) <= limit]
     if not kept:
         raise NoPairs(
             f"all {len(rows)} pairs have prompts over {recipe.max_prompt_length} tokens; "

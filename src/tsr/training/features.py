@@ -10,7 +10,7 @@ import torch
 
 from tsr.config import DiagnoseConfig
 from tsr.engines.base import ModelFiles
-from tsr.training.common import load_frozen, load_tokenizer
+from tsr.training.common import load_frozen, load_tokenizer, token_ids
 from tsr.workbench import Workbench
 
 
@@ -27,8 +27,8 @@ def cosines(
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def feature(row: dict[str, Any], side: str) -> torch.Tensor:
-        before = _ids(tokenizer, row["prompt"], True)
-        ids = _ids(tokenizer, row["prompt"] + row[side], False)[:max_length]
+        before = token_ids(tokenizer, row["prompt"], True)
+        ids = token_ids(tokenizer, row["prompt"] + row[side], False)[:max_length]
         inputs = torch.tensor([ids], device=model.device)
         hidden = model(inputs, output_hidden_states=True).hidden_states[settings.layer][0]
         answer = hidden[min(len(before), len(ids) - 1) :]  # [answer tokens, features]
@@ -42,10 +42,3 @@ def cosines(
             found[row["prompt_id"]] = torch.cosine_similarity(chosen, rejected, dim=0).item()
             progress.advance()
     return found
-
-
-def _ids(tokenizer: Any, messages: list[dict[str, str]], open_turn: bool) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=open_turn, return_dict=True
-    )
-    return list(encoded["input_ids"])
