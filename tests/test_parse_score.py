@@ -154,11 +154,34 @@ def test_no_text_is_too_strange(text):
     assert score is None or (math.isfinite(score) and 0 <= score <= 5)
 
 
+MESSY = """<|user|> Add the points and end with "Score: <total points>".
+The answer earns 1 point for relevance + 1 for coverage; the maximum score: 5.
+def score(answer): score = 0
+**Total Score:** 3/5 (out of 5)
+
+Score: <total points> [/INST] Score: 7/10"""
+
+
+def test_among_what_looks_alike():
+    assert parse_score(MESSY, 0, 5) == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_garbled_judgement_gives_no_strange_score(data):
+    text = list(data.draw(st.sampled_from([MESSY, *(text for text, _ in READ)])))
+    for _ in range(data.draw(st.integers(1, 5))):
+        place = data.draw(st.integers(0, len(text)))
+        text[place : place + data.draw(st.integers(0, 3))] = data.draw(st.sampled_from(PARTS))
+    score = parse_score("".join(text), 0, 5)
+    assert score is None or 0 <= score <= 5
+
+
 @pytest.mark.parametrize("before", ["", "score:", "score: 4", "score: 4 + 4"])
 @pytest.mark.parametrize(
     "unit", ["score ", "score: ", "score: 4 + ", "score of the ", " ", "\n", "*", "+ 1 "]
 )
 def test_long_texts_take_no_long_time(before, unit):
     start = time.process_time()
-    parse_score(before + unit * 20_000, 0, 5)
+    parse_score(before + unit * (100_000 // len(unit)), 0, 5)
     assert time.process_time() - start < 1

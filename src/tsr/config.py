@@ -21,13 +21,15 @@ class ModelConfig(Section):
     name: str = setting("model", "Name in tables and run folders.", neutral=True)
     source: str = setting(
         "hub",
-        "Where the weights come from: the hub, a local folder, the embedded SmolLM2, or a random "
-        "tiny model built on the spot.",
-        choices=("hub", "local", "smollm2", "tiny"),
+        "Where the weights come from: the hub, a local folder, the embedded SmolLM2, a random tiny "
+        "model built on the spot, or nowhere, since a server answers (api, for judges).",
+        choices=("hub", "local", "smollm2", "tiny", "api"),
     )
-    repo: str | None = setting(None, "Hub id, for source=hub.")
+    repo: str | None = setting(None, "Hub id, for source=hub; the server's name of it, for api.")
     revision: str | None = setting(
-        None, "Commit of the hub repository. Null: resolved when the run starts, and recorded."
+        None,
+        "Commit of the hub repository; null: resolved when the run starts, and recorded. For "
+        "source=api any text: change it when the server's model changes under the same name.",
     )
     path: str | None = setting(None, "Checkpoint folder, for source=local.", neutral=True)
     architecture: str = setting(
@@ -53,6 +55,8 @@ class ModelConfig(Section):
         super().check(path)
         if self.source == "hub" and not self.repo:
             raise Refused(f"{path}.repo=null: source=hub needs a hub id such as org/name")
+        if self.source == "api" and not self.repo:
+            raise Refused(f"{path}.repo=null: source=api needs the server's name of the model")
         if self.source == "local" and not self.path:
             raise Refused(f"{path}.path=null: source=local needs a checkpoint folder")
         if self.source == "smollm2" and (self.template or self.turn_end):
@@ -132,11 +136,130 @@ class SamplingConfig(Section):
 
 
 @dataclass
+class VLLMConfig(Section):
+    """How a vLLM engine is run. Nothing here changes a result beyond the rounding of sums."""
+
+    serve: str = setting(
+        "auto",
+        "How an adapter answers: beside the base as LoRA, several in one batch (adapters), or "
+        "merged and pushed into the running engine (weights). auto: weights on a CPU, where LoRA "
+        "decodes about nine times slower; adapters on a GPU.",
+        choices=("auto", "adapters", "weights"),
+        neutral=True,
+    )
+    process: str = setting(
+        "auto",
+        "Where the engine lives: in this process (inside), or in one of its own that gives all "
+        "memory back when it ends (own). auto: inside on a CPU, own on a GPU.",
+        choices=("auto", "inside", "own"),
+        neutral=True,
+    )
+    between: str = setting(
+        "auto",
+        "What it does while a model trains: stay, sleep (memory given back, weights kept in host "
+        "memory), or end. auto: stay on a CPU, sleep on a GPU.",
+        choices=("auto", "stay", "sleep", "end"),
+        neutral=True,
+    )
+    adapters: int = setting(3, "Adapters that may share a batch.", ge=1, neutral=True)
+    max_lora_rank: int = setting(
+        64, "Highest rank of an adapter that is served as one.", ge=1, le=512, neutral=True
+    )
+    compile: str = setting(
+        "auto",
+        "Compile the model and capture graphs: minutes at the start, faster after. auto: on a GPU.",
+        choices=("auto", "yes", "no"),
+        neutral=True,
+    )
+    kv_cache_gib: float = setting(
+        2.0, "Memory for keys and values on a CPU.", gt=0, neutral=True
+    )
+
+
+@dataclass
+class ServerConfig(Section):
+    """How an OpenAI-compatible server is asked."""
+
+    url: str = setting("http://127.0.0.1:8000/v1", "Where the server is.", neutral=True)
+    served: str | None = setting(
+        None,
+        "The server's name of the run's base model; null: the only one that it lists. Adapters are "
+        "loaded into the server, which must see their files.",
+        neutral=True,
+    )
+    key_env: str = setting(
+        "OPENAI_API_KEY", "Environment variable that holds the key.", neutral=True
+    )
+    concurrency: int = setting(32, "Questions under way at the same time.", ge=1, neutral=True)
+    timeout_s: float = setting(600.0, "Longest wait for an answer.", gt=0, neutral=True)
+    retries: int = setting(
+        6, "Further tries after 429, 5xx, time-outs and garbage.", ge=0, neutral=True
+    )
+
+
+@dataclass
+class EngineConfig(Section):
+    """What generates."""
+
+    name: str = setting(
+        "transformers",
+        "Engine family; part of every key. reward: a sequence classifier, for judge=reward_model.",
+        choices=("transformers", "vllm", "openai", "reward", "scripted"),
+    )
+    dtype: str = setting("bf16", "Precision of the weights.", choices=("bf16", "fp32"))
+    context: int | None = setting(
+        None,
+        "Longest prompt and answer, in tokens; null: as long as the model takes.",
+        ge=8,
+        reproduces=None,
+    )
+    prefill: bool = setting(
+        True,
+        "Whether a server can go on from an answer's given opening (vLLM's can, public ones do "
+        "not); for engine=openai.",
+        reproduces=True,
+    )
+    batch_size: int = setting(64, "Samples decoded together.", ge=1, neutral=True)
+    block: int = setting(
+        256,
+        "Samples between two savings; a killed stage loses at most one block.",
+        ge=1,
+        neutral=True,
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", neutral=True)
+    vllm: VLLMConfig = setting(factory=VLLMConfig, neutral=True)
+    server: ServerConfig = setting(factory=ServerConfig, neutral=True)
+
+
+@dataclass
+class NoiseConfig(Section):
+    """Seeded noise on a judge's scores: how much of it does a method bear?"""
+
+    sd: float = setting(
+        0.0, "Standard deviation of normal noise, in points; kept on the scale.", ge=0
+    )
+    flip: float = setting(0.0, "Share of judgements mirrored on the scale.", ge=0, le=1)
+    drop: float = setting(0.0, "Share of judgements that go missing.", ge=0, le=1)
+    seed: int = setting(0, "Seed of the noise.", ge=0)
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is changed."""
+        return self.sd == self.flip == self.drop == 0
+
+
+@dataclass
 class JudgeConfig(Section):
     """Who scores, and how."""
 
     name: str = setting("self", "Name in tables.", neutral=True)
     _target_: str = setting(SELF_JUDGE, "The judge's class; see tsr.judges.base.Judge.")
+    model: ModelConfig | None = setting(
+        None, "An external judge's model; null: the run's own models judge."
+    )
+    engine: EngineConfig | None = setting(
+        None, "What an external judge answers with; null: the run's engine."
+    )
     scoring: str = setting(
         "text",
         "text: sample a justification and read the score from it (paper); "
@@ -150,8 +273,8 @@ class JudgeConfig(Section):
     )
     prompt_file: str | None = setting(
         None,
-        "File with {prompt} and {response} in it to be used as the judge's prompt; "
-        "null: the project's additive five-point prompt.",
+        "File with the judge's placeholders ({prompt} and {response}) to be used as its prompt; "
+        "null: the project's own.",
         neutral=True,  # the text itself is in the key
     )
     system_file: str | None = setting(
@@ -163,6 +286,14 @@ class JudgeConfig(Section):
     top_p: float = setting(1.0, "Nucleus mass of text judgements.", gt=0, le=1)
     max_new_tokens: int = setting(1024, "Longest judgement in tokens.", ge=1)
     options: dict[str, Any] = setting(help="Settings of a judge's own.", factory=dict)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    members: dict[str, "JudgeConfig"] = setting(
+        help="Judges of an ensemble, by name; each may have a model and noise of its own.",
+        factory=dict,
+    )
+    weights: dict[str, float] = setting(
+        help="Members' weights in the mean; a member without one has weight 1.", factory=dict
+    )
 
     def check(self, path: str = "") -> None:
         """See Section.check; a scale also needs room."""
@@ -171,6 +302,16 @@ class JudgeConfig(Section):
             raise Refused(f"{path}.low={self.low}: must be < {path}.high={self.high}")
         if self.scoring == "expected" and self.n > 1:
             raise Refused(f"{path}.n={self.n}: scoring=expected is exact, n must be 1")
+        if self.engine is not None and self.model is None:
+            raise Refused(f"{path}.engine: the run's own models judge with the run's engine")
+        for name, member in self.members.items():
+            member.check(f"{path}.members.{name}")
+        for name, weight in self.weights.items():
+            if name not in self.members or weight <= 0:
+                raise Refused(
+                    f"{path}.weights.{name}={weight}: must be > 0 and of a member "
+                    f"({', '.join(self.members) or 'there are none'})"
+                )
 
 
 @dataclass
@@ -179,6 +320,12 @@ class PairingConfig(Section):
 
     margin: float = setting(
         0.0, "A pair needs score(chosen) - score(rejected) > margin (strict, paper: 0).", ge=0
+    )
+    margin_unit: str = setting(
+        "points",
+        "What the margin is counted in: the judge's points, or shares of its scale.",
+        choices=("points", "scale"),
+        reproduces="points",
     )
     anchor_rule: str = setting(
         "lt",
@@ -246,24 +393,6 @@ class VariantConfig(Section):
         "same", "Prompts of phase 2: those of phase 1 (paper), or fresh.", choices=("same", "fresh")
     )
     options: dict[str, Any] = setting(help="Settings of a variant's own.", factory=dict)
-
-
-@dataclass
-class EngineConfig(Section):
-    """What generates."""
-
-    name: str = setting(
-        "transformers", "Engine family; part of every key.", choices=("transformers", "scripted")
-    )
-    dtype: str = setting("bf16", "Precision of the weights.", choices=("bf16", "fp32"))
-    batch_size: int = setting(64, "Samples decoded together.", ge=1, neutral=True)
-    block: int = setting(
-        256,
-        "Samples between two savings; a killed stage loses at most one block.",
-        ge=1,
-        neutral=True,
-    )
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", neutral=True)
 
 
 @dataclass
@@ -400,6 +529,27 @@ class TrackerConfig(Section):
 
 
 @dataclass
+class ResourcesConfig(Section):
+    """What a machine has, for engines that can use more than one device."""
+
+    tensor_parallel: int = setting(
+        1, "GPUs that one copy of a model is spread over.", ge=1, neutral=True
+    )
+    data_parallel: int = setting(
+        1, "Copies of a model that share the work, each in a process of its own.", ge=1, neutral=True
+    )
+    gpu_memory: float = setting(
+        0.9, "Share of a GPU's memory that a vLLM engine takes.", gt=0, le=1, neutral=True
+    )
+    engines: int = setting(
+        1,
+        "Engines (policy, external judge) that may hold a model in memory at the same time.",
+        ge=1,
+        neutral=True,
+    )
+
+
+@dataclass
 class RunConfig(Section):
     """A run: one method on one model, as often as `iterations` says."""
 
@@ -414,6 +564,7 @@ class RunConfig(Section):
     diagnose: DiagnoseConfig = field(default_factory=DiagnoseConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     k: int = setting(7, "Candidates per prompt and model.", ge=1)
     iterations: int = setting(2, "Iterations; the paper runs 2 (temporal) and 4 (baselines).", ge=1)
     seed: int = setting(0, "Seed of sampling, judging and training.", ge=0)

@@ -22,6 +22,8 @@ class ModelFiles:
     adapter: a PEFT adapter folder on top of `base`, or None.
     tokenizer: a folder whose tokenizer and chat template are used instead of `base`'s, or None.
     trust_remote_code: whether code that comes with the model may run.
+    served: the id under which a server has the model, for a model that is not here at all; `base`
+        is then never read.
     """
 
     name: str
@@ -29,6 +31,7 @@ class ModelFiles:
     adapter: Path | None = None
     tokenizer: Path | None = None
     trust_remote_code: bool = False
+    served: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Request:
 
     id: str
     messages: tuple[Message, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int = 1024
@@ -57,10 +60,14 @@ class Answer:
     """One sample.
 
     finish: `stop` (the model ended its turn), `length` (cut at max_new_tokens), `options` (see
-        Request) or `too_long` (the prompt and max_new_tokens exceed the context; nothing was made).
+        Request), `value` (a reward model's) or `too_long` (the prompt and max_new_tokens exceed the
+        context; nothing was made).
     tokens: how many tokens were made, the end-of-turn token included.
     logprobs: natural-log probability of each made token under temperature 1, when asked for.
-    options: option -> natural-log probability, for a Request with options.
+    options: option -> natural-log probability, for a Request with options. A server tells only the
+        most probable tokens: there an option may be absent.
+    value: a reward model's number for the conversation.
+    cached_tokens: how many of the prompt tokens were not computed, being a prefix known already.
     """
 
     request: str
@@ -71,6 +78,8 @@ class Answer:
     prompt_tokens: int
     logprobs: tuple[float, ...] | None = None
     options: dict[str, float] | None = None
+    value: float | None = None
+    cached_tokens: int = 0
 
 
 class EngineError(RuntimeError):
@@ -91,6 +100,9 @@ class Engine(Protocol):
 
     def context(self) -> int:
         """The most tokens (prompt and answer) that the loaded model takes."""
+
+    def pause(self) -> None:
+        """Make room for a training. The next `load` goes on; what is kept is the engine's choice."""
 
     def close(self) -> None:
         """Give back all memory. The engine can be loaded again afterwards."""

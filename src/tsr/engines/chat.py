@@ -31,6 +31,10 @@ class Chat:
         """The tokens that each answer is a continuation of."""
         return self._tokens([self._text(request) for request in requests])
 
+    def conversations(self, requests: Sequence[Request]) -> list[Tokens]:
+        """The tokens of each whole conversation: no turn is open at its end."""
+        return self._tokens([self._text(request, open_turn=False) for request in requests])
+
     def options(self, request: Request) -> Tokens:
         """The token of each option, in the place where the request puts it."""
         # That place is the open turn and the opening, the same whatever was said before.
@@ -75,11 +79,11 @@ class Chat:
         added = self.tokenizer.added_tokens_decoder
         return first[0] if first and first[0] in added and added[first[0]].special else None
 
-    def _text(self, request: Request) -> str:
+    def _text(self, request: Request, open_turn: bool = True) -> str:
         from jinja2 import TemplateError
 
         try:
-            return self._render(request.messages, open_turn=True) + request.opening
+            return self._render(request.messages, open_turn) + request.opening
         except TemplateError as error:
             raise EngineError(
                 f"request {request.id}: the chat template refuses the conversation ({error}): "

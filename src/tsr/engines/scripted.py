@@ -45,6 +45,9 @@ class ScriptedEngine:
         """More than anyone asks for."""
         return 1_000_000
 
+    def pause(self) -> None:
+        """Nothing is held."""
+
     def close(self) -> None:
         """Nothing is held."""
 

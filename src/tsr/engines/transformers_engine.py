@@ -47,6 +47,7 @@ class TransformersEngine:
     batch_size: samples decoded together. device: `auto` takes a GPU where there is one.
     attention: transformers' name of an attention; `sdpa` is torch's, without its waste in decoding.
     threads: CPU threads of this process from the first load on; None leaves torch's choice.
+    context: a limit below the model's own.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class TransformersEngine:
         device: str = "auto",
         attention: str = "sdpa",
         threads: int | None = None,
+        context: int | None = None,
     ) -> None:
         self.dtype, self.batch_size, self.device = dtype, batch_size, device
-        self.attention, self.threads = attention, threads
+        self.attention, self.threads, self.most = attention, threads, context
         self._loaded: _Loaded | None = None
 
     def load(self, model: ModelFiles) -> None:
@@ -74,6 +76,7 @@ class TransformersEngine:
             torch.set_num_threads(self.threads)
         network = _network(model, self.dtype, self.device, self.attention)
         context = network.config.get_text_config().max_position_embeddings
+        context = min(context, self.most or context)
         stops = chat.stops(network.generation_config)
         self._loaded = _Loaded(model.name, network, chat, stops, context)
 
@@ -98,6 +101,10 @@ class TransformersEngine:
     def context(self) -> int:
         """The most tokens (prompt and answer) that the loaded model takes."""
         return self._model.context
+
+    def pause(self) -> None:
+        """A network is read again faster than memory is found for it beside a training."""
+        self.close()
 
     def close(self) -> None:
         """Forget the model and give its memory back."""

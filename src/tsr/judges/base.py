@@ -1,5 +1,6 @@
-"""What a judge is: a question about a candidate, a reading of the answer, and a scale."""
+"""What a judge is: questions about a candidate, a reading of the answers, and a scale."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,6 +19,17 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What one verdict is read from: requests that are asked with the same seeds.
+
+    about: columns that the judgement's row gets beside its score, such as who the rival was.
+    """
+
+    requests: tuple[Request, ...]
+    about: tuple[tuple[str, str | int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One judgement. `score` is None when there is no valid one; `reason` then says why."""
 
@@ -30,12 +42,17 @@ class Verdict:
 class Judge:
     """Fields are the judge's recipe and part of the key of what it judges.
 
+    Most judges ask one thing about one candidate: `request` and `read` are all that they need.
+    Others ask more (`questions`) and read the answers together (`verdict`).
+
     low, high: the scale; a score outside is missing.
-    n: judgements per candidate.
-    needs_model: whether a language model answers `request`; without one, `read` gets None.
+    n: judgements per candidate and question.
+    needs_model: whether a model answers; without one, `read` gets None.
+    compares: whether candidates are set against rivals, answers of the current model.
     """
 
     needs_model: ClassVar[bool] = True
+    compares: ClassVar[bool] = False
 
     low: float = 0.0
     high: float = 1.0
@@ -46,10 +63,22 @@ class Judge:
         """The judge that the config describes; options are `judge.options`."""
         return cls(low=settings.low, high=settings.high, n=settings.n, **options)
 
-    def request(self, case: Case, seeds: tuple[int, ...]) -> Request:
-        """What the judging model is asked about a case; one seed per judgement."""
+    def request(self, case: Case) -> Request:
+        """What the judging model is asked about a case; the stage sets its id and seeds."""
         raise NotImplementedError
 
     def read(self, case: Case, answer: Answer | None) -> Verdict:
         """The verdict that an answer gives."""
         raise NotImplementedError
+
+    def questions(self, case: Case, rivals: Sequence[Case]) -> list[Question]:
+        """All that is asked about a case; `rivals` are answers to the same prompt."""
+        return [Question((self.request(case),))]
+
+    def verdict(self, case: Case, question: Question, answers: Sequence[Answer]) -> Verdict:
+        """The verdict that the answers to a question's requests give, in their order."""
+        return self.read(case, answers[0])
+
+    def asked(self, rivals: int) -> int:
+        """How many judgements of a candidate there are, with so many rivals; for estimates."""
+        return self.n

@@ -1,0 +1,114 @@
+"""How a vLLM engine is started, on a CPU and on GPUs."""
+
+import gc
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tsr.config import EngineConfig, ResourcesConfig
+from tsr.engines.base import EngineError
+
+WORKER = "tsr.engines.vllm_worker.Weights"
+DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# On a CPU vLLM cannot seed a request whose prompt is read in several steps, so none may be split:
+# a step must have room for all prompts that it may begin with.
+WHOLE_PROMPTS = 32768
+
+
+def require() -> None:
+    """Raise EngineError where vLLM is not installed."""
+    if find_spec("vllm") is None:
+        raise EngineError(
+            "engine=vllm: vLLM is not installed. On a GPU machine: pip install 'tsr[vllm]'; on a "
+            "CPU: make vllm; or choose engine=transformers"
+        )
+
+
+def on_gpu(config: EngineConfig) -> bool:
+    """Whether the engine's device is a GPU."""
+    if config.device != "auto":
+        return config.device != "cpu"
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def choice(value: str, config: EngineConfig, *, cpu: str, gpu: str) -> str:
+    """What `auto` means on the engine's device."""
+    return value if value != "auto" else gpu if on_gpu(config) else cpu
+
+
+def start(config: EngineConfig, resources: ResourcesConfig, base: Path, trusted: bool) -> Any:
+    """A vllm.LLM with the checkpoint loaded, in this process."""
+    require()
+    _environment(config)
+    from vllm import LLM
+
+    arguments = _common(config, resources) | (_gpu(config, resources) if on_gpu(config) else _cpu())
+    try:
+        return LLM(str(base), trust_remote_code=trusted, **arguments)
+    except (RuntimeError, ValueError) as error:
+        raise EngineError(
+            f"vLLM could not be started with {base} ({error}); resources.gpu_memory, "
+            "engine.context and engine.vllm.* are what usually helps"
+        ) from error
+
+
+def end(llm: Any) -> None:
+    """Stop an engine and give its memory back."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    cleanup_dist_env_and_memory()
+    gc.collect()
+
+
+def _environment(config: EngineConfig) -> None:
+    """vLLM reads much from the environment; what a user has set there stays."""
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    wanted = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_CPU_OMP_THREADS_BIND": cores,  # vLLM's own default takes one core only
+        "VLLM_CPU_KVCACHE_SPACE": f"{config.vllm.kv_cache_gib:g}",
+    }
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def _common(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "dtype": DTYPES[config.dtype],
+        "max_model_len": config.context,
+        "max_num_seqs": config.batch_size,
+        "enforce_eager": choice(config.vllm.compile, config, cpu="no", gpu="yes") == "no",
+        "enable_prefix_caching": True,
+        "skip_tokenizer_init": True,  # ours makes the prompts, and gives what ends a turn
+        "generation_config": "vllm",
+        "worker_extension_cls": WORKER,
+        "tensor_parallel_size": resources.tensor_parallel,
+        "disable_log_stats": True,
+    }
+    if serves_adapters(config):
+        rank = min(r for r in RANKS if r >= config.vllm.max_lora_rank)
+        adapters = config.vllm.adapters
+        arguments |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
+    return arguments
+
+
+def serves_adapters(config: EngineConfig) -> bool:
+    """Whether adapters stay adapters; otherwise they are merged and pushed."""
+    return choice(config.vllm.serve, config, cpu="weights", gpu="adapters") == "adapters"
+
+
+def _cpu() -> dict[str, Any]:
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": WHOLE_PROMPTS}
+
+
+def _gpu(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:
+    sleeps = choice(config.vllm.between, config, cpu="stay", gpu="sleep") == "sleep"
+    return {"gpu_memory_utilization": resources.gpu_memory, "enable_sleep_mode": sleeps}
