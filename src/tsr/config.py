@@ -171,9 +171,7 @@ class VLLMConfig(Section):
         choices=("auto", "yes", "no"),
         neutral=True,
     )
-    kv_cache_gib: float = setting(
-        2.0, "Memory for keys and values on a CPU.", gt=0, neutral=True
-    )
+    kv_cache_gib: float = setting(2.0, "Memory for keys and values on a CPU.", gt=0, neutral=True)
 
 
 @dataclass
@@ -536,7 +534,10 @@ class ResourcesConfig(Section):
         1, "GPUs that one copy of a model is spread over.", ge=1, neutral=True
     )
     data_parallel: int = setting(
-        1, "Copies of a model that share the work, each in a process of its own.", ge=1, neutral=True
+        1,
+        "Copies of a model that share the work, each in a process of its own.",
+        ge=1,
+        neutral=True,
     )
     gpu_memory: float = setting(
         0.9, "Share of a GPU's memory that a vLLM engine takes.", gt=0, le=1, neutral=True

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsr.config import RunConfig
-from tsr.judges.base import Judge
+from tsr.judging import Judging
 from tsr.selectors import Selector, rules_read
 from tsr.settings import Refused
 from tsr.stages.dpo import DPO
 from tsr.stages.generate import Generate
-from tsr.stages.judge import Judgements
 from tsr.stages.model import Model
 from tsr.stages.pair import Pairs
 from tsr.stages.prompts import Prompts, Source
+from tsr.stages.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Lab:
     """
 
     config: RunConfig
-    judge: Judge
+    judging: Judging
     source: Source
     against: Source | None
     base: Model
@@ -128,17 +128,17 @@ class Lab:
         assert judge is not None, "the schema lets only phase 2 ask for the future model"
         return judge
 
-    def _pool(self, value: Model | Anchor, prompts: Prompts, judge: Model) -> Judgements:
-        """A model's candidates with their judgements."""
+    def _pool(self, value: Model | Anchor, prompts: Prompts, judge: Model) -> Scores:
+        """A model's candidates with their scores."""
         if isinstance(value, Anchor):
             # Where the anchor is the current model itself, a fresh pool is a second draw from it.
             fresh = self.config.variant.anchor_pool == "fresh"
             pool = self.candidates(value.model, prompts, int(fresh and value.model == self.now))
         else:
             pool = self.candidates(value, prompts)
-        if not self.judge.needs_model:
-            return Judgements(pool, self.judge, None, None, 0)
-        return Judgements(pool, self.judge, judge, self.config.engine, self.config.seed)
+        # The same rivals for every pool, so that win rates of two pools compare.
+        rivals, config = self.candidates(self.now, prompts), self.config
+        return self.judging.scores(pool, rivals, judge, config.seed, config.pairing.aggregate)
 
     def _role(self, value: Model | Anchor) -> str:
         """What pairs say of where a side comes from."""

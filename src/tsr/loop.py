@@ -1,11 +1,11 @@
 """The loop: from M0, one step of the variant an iteration."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 from tsr.config import DataConfig, RunConfig
-from tsr.judges.base import Judge
 from tsr.judges.verifier import Verifier
+from tsr.judging import Judging
 from tsr.lab import Lab
 from tsr.resolve import call, resolve
 from tsr.settings import Refused
@@ -84,12 +84,11 @@ def build_variant(config: RunConfig) -> Variant:
 
 
 def _lab(config: RunConfig) -> Lab:
-    kind = resolve("judge._target_", config.judge._target_, Judge)
-    judge = call("judge.options", partial(kind.of, config.judge), config.judge.options)
+    judging = Judging.of(config.judge, config.engine)
     base, sources = Pretrained.of(config.model), _sources(config.data)
     m0 = base if config.model.sft == "none" else _m0(config, base, sources)
     against = sources["ift"] if config.model.sft == "ift" else None
-    return Lab(config, judge, sources["prompts"], against, base, (m0,))
+    return Lab(config, judging, sources["prompts"], against, base, (m0,))
 
 
 def _sources(data: DataConfig) -> dict[str, Source]:

@@ -29,9 +29,8 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of `recipe()`; the same in every process."""
-        text = json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The hash of `recipe()`; the same in every process."""
+        return key_of(self.recipe())
 
     def recipe(self) -> dict[str, Any]:
         """All that affects the result: kind, version, settings, and inputs by their keys."""
@@ -47,6 +46,11 @@ class Stage:
     @property
     def companions(self) -> tuple["Stage", ...]:
         """Other artifacts that must be there wherever this one is read."""
+        return ()
+
+    @property
+    def siblings(self) -> tuple["Sibling", ...]:
+        """The same work in another amount, the largest first: what is there of it is not redone."""
         return ()
 
     @property
@@ -76,6 +80,30 @@ class Stage:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """A stage's recipe in another amount (another K), known by its key; made or not.
+
+    amount: K. count: as Stage.count.
+    """
+
+    kind: str
+    key: str
+    amount: int
+    count: int
+
+    @property
+    def label(self) -> str:
+        """Kind and short key, for people."""
+        return f"{self.kind} {self.key[:8]}"
+
+
+def key_of(recipe: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON of a recipe."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def walk(goals: Iterable[Stage]) -> list[Stage]:

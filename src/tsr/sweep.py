@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from tsr.config import RunConfig
+from tsr.engines.build import build_engine
 from tsr.executors.local import Failure, LocalExecutor
 from tsr.loop import Run, build_run
 from tsr.pin import pinned
@@ -54,7 +56,15 @@ class Sweep:
         if any(config.store != first.store for config in self.configs):
             raise Refused("store: the runs of a sweep share one store; give a single value")
         self.store = Store(Path(first.store), check=first.store_check, revision=git_revision())
-        self.executor = LocalExecutor(self.store, Reporter(self.console))
+        resources = first.resources
+        if any(config.resources != resources for config in self.configs):
+            raise Refused("resources: the runs of a sweep share them; give a single value each")
+        self.executor = LocalExecutor(
+            self.store,
+            Reporter(self.console),
+            partial(build_engine, resources=resources),
+            resources.engines,
+        )
 
     def plan(self) -> Plan:
         """The plan of all runs together."""

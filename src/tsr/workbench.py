@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tsr.config import EngineConfig
 from tsr.engines.base import Engine, ModelFiles
-from tsr.stage import Stage
+from tsr.stage import Sibling, Stage
 
 
 class Progress(Protocol):
@@ -23,7 +23,10 @@ class Workbench(Protocol):
     def folder(self) -> Path:
         """Where the artifact is written. After a kill it still holds what was there."""
 
-    def artifact(self, stage: Stage) -> Path:
+    def has(self, stage: Stage | Sibling) -> bool:
+        """Whether it is finished."""
+
+    def artifact(self, stage: Stage | Sibling) -> Path:
         """The folder of a finished input, its files checked against their hashes."""
 
     def figures(self, stage: Stage) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class ModelFiles:
     trust_remote_code: whether code that comes with the model may run.
     served: the id under which a server has the model, for a model that is not here at all; `base`
         is then never read.
+    family: what all models share that can take each other's place in a running engine.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelFiles:
     tokenizer: Path | None = None
     trust_remote_code: bool = False
     served: str | None = None
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Engine(Protocol):
         """The most tokens (prompt and answer) that the loaded model takes."""
 
     def pause(self) -> None:
-        """Make room for a training. The next `load` goes on; what is kept is the engine's choice."""
+        """Make room for a training, in the engine's own way; the next `load` goes on."""
 
     def close(self) -> None:
         """Give back all memory. The engine can be loaded again afterwards."""

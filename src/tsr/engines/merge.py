@@ -28,12 +28,12 @@ def merged_weights(base: Path, adapter: Path | None, dtype: torch.dtype) -> Name
     """
     deltas = _Deltas(adapter) if adapter else None
     for file in _files(base):
-        with safe_open(file, "pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                weight = tensors.get_tensor(name)
-                if deltas is not None and name in deltas.pairs:
-                    weight = weight.float() + deltas.delta(name)
-                yield name, weight.to(dtype)
+        tensors = _open(file)
+        for name in tensors.keys():  # noqa: SIM118 - not a mapping
+            weight = tensors.get_tensor(name)
+            if deltas is not None and name in deltas.pairs:
+                weight = weight.float() + deltas.delta(name)
+            yield name, weight.to(dtype)
 
 
 def adapter_rank(adapter: Path) -> int:
@@ -49,9 +49,11 @@ class _Deltas:
         more = [name for name in _MORE if config.get(name)]
         if more:
             raise EngineError(f"{adapter}: cannot be merged, having {', '.join(more)}")
-        rank = config["r"]
-        self.scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
-        self.tensors = safe_open(adapter / "adapter_model.safetensors", "pt")
+        rank = int(config["r"])
+        self.scale: float = config["lora_alpha"] / (
+            math.sqrt(rank) if config.get("use_rslora") else rank
+        )
+        self.tensors = _open(adapter / "adapter_model.safetensors")
         names = set(self.tensors.keys())
         self.pairs = {_weight_of(n): n for n in names if n.endswith(".lora_A.weight")}
         strange = names - {f for n in self.pairs.values() for f in (n, _second(n))}
@@ -62,7 +64,13 @@ class _Deltas:
         """Scale x B A [out, in], fp32."""
         first = self.pairs[name]
         a, b = self.tensors.get_tensor(first), self.tensors.get_tensor(_second(first))
-        return (b.float() @ a.float()) * self.scale
+        product: torch.Tensor = b.float() @ a.float()
+        return product * self.scale
+
+
+def _open(file: Path) -> Any:
+    """Read tensor by tensor, from mapped memory."""
+    return safe_open(file, "pt")
 
 
 def _weight_of(first: str) -> str:

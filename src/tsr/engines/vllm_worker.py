@@ -18,5 +18,7 @@ class Weights:
 
         from tsr.engines.merge import merged_weights
 
-        named = merged_weights(Path(base), Path(adapter) if adapter else None, getattr(torch, dtype))
+        named = merged_weights(
+            Path(base), Path(adapter) if adapter else None, getattr(torch, dtype)
+        )
         self.model_runner.reload_weights(weights_iterator=named)

@@ -21,7 +21,7 @@ from tsr.engines.build import build_engine
 from tsr.plan import missing
 from tsr.progress import Reporter
 from tsr.quiet import log_to
-from tsr.stage import Stage
+from tsr.stage import Sibling, Stage
 from tsr.store import Store
 from tsr.store.errors import StoreFull, StoreReadOnly
 from tsr.store.files import sync_tree, write_json
@@ -44,26 +44,31 @@ class Failure:
 
 
 class Engines:
-    """Engines by their config, at most one with a model in memory at a time."""
+    """Warm engines, one for each engine config and model family, at most `most` at a time."""
 
-    def __init__(self, build: Callable[[EngineConfig], Engine]) -> None:
-        self._build = build
-        self._warm: dict[str, Engine] = {}
+    def __init__(self, build: Callable[[EngineConfig], Engine], most: int = 1) -> None:
+        self._build, self._most = build, most
+        self._warm: dict[tuple[str, str], Engine] = {}  # the latest last
 
     def get(self, config: EngineConfig, model: ModelFiles) -> Engine:
-        """The engine of a config with the model loaded; others give their memory back first."""
-        name = repr(config)
-        for other in [known for known in self._warm if known != name]:
-            self._warm.pop(other).close()
-        if name not in self._warm:
-            self._warm[name] = self._build(config)
+        """The engine with the model loaded; the ones too many give their memory back first."""
+        name = (repr(config), model.family)
+        engine = self._warm.pop(name, None)
+        while len(self._warm) >= self._most:
+            self._warm.pop(next(iter(self._warm))).close()
+        self._warm[name] = engine or self._build(config)
         self._warm[name].load(model)
         return self._warm[name]
 
-    def release(self) -> None:
-        """Give back the memory of all."""
+    def pause(self) -> None:
+        """Make room for a training."""
         for engine in self._warm.values():
-            engine.close()
+            engine.pause()
+
+    def close(self) -> None:
+        """Give back the memory of all."""
+        while self._warm:
+            self._warm.popitem()[1].close()
 
 
 @dataclass
@@ -75,7 +80,11 @@ class Bench:
     engines: Engines
     reporter: Reporter
 
-    def artifact(self, stage: Stage) -> Path:
+    def has(self, stage: Stage | Sibling) -> bool:
+        """Whether it is in the store."""
+        return self.store.has(stage)
+
+    def artifact(self, stage: Stage | Sibling) -> Path:
         """The verified folder of an input."""
         return self.store.folder(stage)
 
@@ -88,8 +97,8 @@ class Bench:
         return self.engines.get(config, model)
 
     def release(self) -> None:
-        """Free the engines before training."""
-        self.engines.release()
+        """Make room for a training."""
+        self.engines.pause()
 
     def progress(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Progress]:
         """A bar on a terminal, plain lines elsewhere."""
@@ -103,12 +112,13 @@ class LocalExecutor:
     store: Store
     reporter: Reporter
     build: Callable[[EngineConfig], Engine] = build_engine
+    warm: int = 1
     executed: list[Stage] = field(default_factory=list)
     failures: dict[Stage, Failure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Engines live as long as the executor."""
-        self.engines = Engines(self.build)
+        self.engines = Engines(self.build, self.warm)
 
     def execute(self, goals: Sequence[Stage], after: Callable[[Stage], None]) -> None:
         """Bring the goals about; `after` is called with each stage that is there now.
@@ -122,7 +132,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Give the engines' memory back."""
-        self.engines.release()
+        self.engines.close()
 
     def _blocked(self, stage: Stage) -> bool:
         culprits = [s for s in (*stage.inputs, *stage.companions) if s in self.failures]

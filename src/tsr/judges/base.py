@@ -48,11 +48,13 @@ class Judge:
     low, high: the scale; a score outside is missing.
     n: judgements per candidate and question.
     needs_model: whether a model answers; without one, `read` gets None.
+    engines: the engine families that can answer it; empty: any that makes text.
     compares: whether candidates are set against rivals, answers of the current model.
     """
 
     needs_model: ClassVar[bool] = True
     compares: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ()
 
     low: float = 0.0
     high: float = 1.0

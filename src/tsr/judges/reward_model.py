@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tsr.config import JudgeConfig
 from tsr.engines.base import Answer, Message, Request
@@ -18,6 +18,8 @@ class RewardModel(Judge):
         that the answer is preferred to one of reward 0. Rewards beyond about 36 then all score 1.
         Without it the reward itself is the score, and low and high are the scale.
     """
+
+    engines: ClassVar[tuple[str, ...]] = ("reward",)
 
     squash: bool = True
 

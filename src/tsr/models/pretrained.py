@@ -26,6 +26,9 @@ def produce(stage: "Pretrained", folder: Path) -> dict[str, Any]:
             eos_token=str(stage.turn_end),
         )
         return {"units": 1}
+    if stage.source == "api":
+        (folder / "place.json").write_text(json.dumps({"served": stage.repo}) + "\n")
+        return {"units": 1, "served": stage.repo}
     place = _download(stage) if stage.source == "hub" else Path(str(stage.path)).resolve()
     _keep_tokenizer(stage, place, folder)
     (folder / "place.json").write_text(json.dumps({"path": str(place)}) + "\n")

@@ -15,13 +15,15 @@ class Plan:
     """wanted: each run's stages, by the run's name, inputs first. states: of the distinct ones.
 
     to_run: what must be executed, inputs first. seconds: expected time of each stage of `to_run`,
-    None where there is no record of like work.
+    None where there is no record of like work. units: how much of each is new, since a stage takes
+    over what its siblings have (the same samples with a smaller or larger K).
     """
 
     wanted: dict[str, list[Stage]]
     states: dict[Stage, str]
     to_run: list[Stage]
     seconds: dict[Stage, float | None]
+    units: dict[Stage, int]
 
     @cached_property
     def distinct(self) -> list[Stage]:
@@ -49,7 +51,9 @@ def plan_of(wanted: dict[str, list[Stage]], goals: Sequence[Stage], store: Store
     states = {stage: store.state(stage) for stage in stages}
     to_run = missing(goals, store)
     rates = _Rates(store)
-    return Plan(wanted, states, to_run, {stage: rates.seconds(stage) for stage in to_run})
+    units = _units(to_run, store)
+    seconds = {stage: rates.seconds(stage, units[stage]) for stage in to_run}
+    return Plan(wanted, states, to_run, seconds, units)
 
 
 def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
@@ -77,6 +81,17 @@ def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
     return list(order)
 
 
+def _units(to_run: Sequence[Stage], store: Store) -> dict[Stage, int]:
+    """What is new in each stage, after the siblings that are there and those that run before it."""
+    before: set[str] = set()
+    units = {}
+    for stage in to_run:
+        there = (s.count for s in stage.siblings if s.key in before or store.has(s))
+        units[stage] = stage.count - min(stage.count, max(there, default=0))
+        before.add(stage.key)
+    return units
+
+
 class _Rates:
     """Seconds per unit of like work: this machine's records, or others' where it has none."""
 
@@ -84,11 +99,11 @@ class _Rates:
         self.store = store
         self.known: dict[str, dict[str, list[float]]] = {}
 
-    def seconds(self, stage: Stage) -> float | None:
+    def seconds(self, stage: Stage, units: int) -> float | None:
         if stage.kind not in self.known:
             self.known[stage.kind] = self._read(stage.kind)
         rates = self.known[stage.kind].get(stage.tag)
-        return statistics.median(rates) * stage.count if rates else None
+        return statistics.median(rates) * units if rates else None
 
     def _read(self, kind: str) -> dict[str, list[float]]:
         rates: dict[str, list[float]] = {}

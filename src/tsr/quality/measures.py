@@ -7,6 +7,7 @@ from statistics import fmean
 
 import numpy as np
 
+from tsr.histogram import histogram
 from tsr.quality.bootstrap import Array, Estimate, Ratio, estimates
 from tsr.quality.calibration import calibration_error, reliability
 from tsr.quality.comparisons import (
@@ -22,7 +23,6 @@ from tsr.quality.correlation import correlation
 from tsr.quality.labelled import Question
 from tsr.quality.pairs import Pair, Scores, compared_pairs, part_of, scored_pairs
 from tsr.quality.result import Group, Quality
-from tsr.stages.judge import histogram
 
 
 def measure(

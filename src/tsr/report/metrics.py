@@ -34,7 +34,7 @@ def iteration_row(iteration: Iteration, store: Store) -> Row | None:
 def phase1_pairs(iteration: Iteration) -> Pairs | None:
     """D1: what the future model was trained on, where the variant has one."""
     for pool, role in iteration.model.pairs.pools.items():
-        model = pool.pool.model
+        model = getattr(pool.judged, "model", None)
         if role == "future" and isinstance(model, DPO):
             return model.pairs
     return None

@@ -58,6 +58,12 @@ def _scores(row: Row) -> str:
     return f"{number(row.get('chosen_score'), 2)} / {number(row.get('rejected_score'), 2)}"
 
 
+def _gap(row: Row) -> str:
+    """In the judge's points and, so that judges compare, as a share of its scale."""
+    share = row.get("score_gap_share")
+    return number(row.get("score_gap")) + ("" if share is None else f" ({percent(share)} of scale)")
+
+
 def _logps(row: Row) -> str:
     chosen, rejected = row.get("chosen_logps_change"), row.get("rejected_logps_change")
     return "-" if chosen is None else f"{chosen:+.1f} / {rejected:+.1f}"
@@ -82,7 +88,7 @@ LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("rejected from anchor", lambda row: percent(row.get("rejected_from_anchor"))),
     ("chosen from future", lambda row: percent(row.get("chosen_from_future"))),
     ("score chosen / rejected", _scores),
-    ("score gap", lambda row: number(row.get("score_gap"))),
+    ("score gap", _gap),
     ("tokens chosen / rejected", _lengths),
     ("phase 1: pairs", lambda row: number(row.get("phase1_pairs"))),
     ("phase 1: score gap", lambda row: number(row.get("phase1_score_gap"))),
@@ -121,6 +127,7 @@ def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
         "held-out",
         "pairs",
         "score gap",
+        "of scale",
         "similarity",
         "margin",
         "candidates",
@@ -137,6 +144,7 @@ def comparison(runs: Sequence[tuple[str, Sequence[Row], Row]]) -> Table:
             _heldout(last),
             number(last.get("pairs")),
             number(last.get("score_gap")),
+            percent(last.get("score_gap_share")),
             number(last.get("similarity")),
             number(last.get("margin")),
             number(work["candidates"]),
@@ -164,7 +172,7 @@ def _kinds(plan: Plan) -> Table:
             str(len(distinct)),
             str(sum(plan.states[s] == "done" for s in distinct)),
             str(len(to_run)),
-            str(sum(s.count for s in to_run)),
+            str(sum(plan.units[s] for s in to_run)),
             _time(*plan.estimate(to_run)),
         )
     table.add_section()

@@ -9,9 +9,9 @@ from tsr.config import DiagnoseConfig
 from tsr.jsonl import write_jsonl
 from tsr.stage import Stage
 from tsr.stages.dpo import DPO
-from tsr.stages.judge import Judgements
 from tsr.stages.model import Model
 from tsr.stages.pair import Pairs
+from tsr.stages.scores import Scores
 from tsr.workbench import Workbench
 
 
@@ -27,7 +27,7 @@ class Diagnose(Stage):
 
     model: DPO
     pairs: Pairs
-    pools: tuple[Judgements, ...]
+    pools: tuple[Scores, ...]
     encoder: Model
     settings: DiagnoseConfig
     max_length: int
@@ -70,11 +70,11 @@ class Diagnose(Stage):
         pools = [bench.figures(pool) for pool in self.pools]
         asked, valid = (sum(pool[k] for pool in pools) for k in ("judgements", "valid"))
         histograms = [pool["histogram"] for pool in pools]
-        top = sum(h[-1] for h in histograms)
+        top, binned = sum(h[-1] for h in histograms), sum(map(sum, histograms))
         return {
             "judgements": asked,
             "parse_failures": asked - valid,
-            "top_of_scale": top / valid if valid else None,
+            "top_of_scale": top / binned if binned else None,
             "histogram": [sum(bins) for bins in zip(*histograms, strict=True)],
         }
 

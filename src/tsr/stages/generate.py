@@ -1,9 +1,10 @@
 """Generation: K candidates of one model for each prompt."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 from tsr.config import EngineConfig, SamplingConfig
 from tsr.data.rows import Row
@@ -11,15 +12,19 @@ from tsr.engines.base import Answer, Engine, Message, Request
 from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.seeds import seed_of
 from tsr.selectors import Candidate
-from tsr.stage import Stage
+from tsr.stage import Sibling, Stage, key_of
 from tsr.stages.blocks import BLOCKS, in_blocks
 from tsr.stages.model import Model
+from tsr.stages.pool import Pool
 from tsr.stages.prompts import Prompts
+from tsr.stages.siblings import MOST_K, known_rows
 from tsr.workbench import Workbench
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Generate(Stage):
+class Generate(Pool):
     """Writes `candidates.jsonl`, keyed by (prompt_id, model, draw, sample).
 
     draw: which independent set of K this is; see variant.anchor_pool.
@@ -42,10 +47,25 @@ class Generate(Stage):
         """How many candidates are asked for."""
         return self.prompts.count * self.k
 
+    @cached_property
+    def siblings(self) -> tuple[Sibling, ...]:
+        """The same draw with other K: a sample does not depend on how many are asked for."""
+        recipe, prompts = self.recipe(), self.prompts.count
+        return tuple(
+            Sibling(self.kind, key_of(recipe | {"k": k}), k, prompts * k)
+            for k in range(MOST_K, 0, -1)
+            if k != self.k
+        )
+
     @property
     def companions(self) -> tuple[Stage, ...]:
         """Whoever reads candidates reads their prompts."""
         return (self.prompts,)
+
+    @property
+    def each(self) -> int:
+        """K."""
+        return self.k
 
     @property
     def tag(self) -> str:
@@ -59,21 +79,18 @@ class Generate(Stage):
         return self.model.key[:16]
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
-        """Sample in blocks of prompts of like length."""
-        engine = bench.engine(self.engine, self.model.files(bench))
-        requests = [self._request(row) for row in self.prompts.read(bench)]
-        size = max(1, self.engine.block // self.k)
-        rows = in_blocks(
-            bench,
-            f"{self.label}: prompts",
-            by_length(engine, requests),
-            size,
-            lambda block: [self._row(a) for a in engine.answer(block)],
-        )
+        """Take what a sibling has, sample the rest in blocks of prompts of like length."""
+        first, rows = known_rows(bench, self, self.k, "candidates.jsonl")
+        if first < self.k:
+            rows += self._sampled(bench, first)
         made = [r for r in rows if r["finish"] != "too_long"]
         made.sort(key=lambda r: (r["prompt_id"], r["sample"]))
         write_jsonl(bench.folder / "candidates.jsonl", made)
-        return self._figures(rows, made)
+        return self._figures(bench, made) | {"reused": first * self.prompts.count}
+
+    def rows(self, bench: Workbench) -> list[Row]:
+        """The prompts."""
+        return self.prompts.read(bench)
 
     def read(self, bench: Workbench) -> list[Candidate]:
         """The finished candidates, without scores."""
@@ -92,40 +109,55 @@ class Generate(Stage):
             for r in read_jsonl(path)
         ]
 
-    def _request(self, row: Row) -> Request:
+    def _sampled(self, bench: Workbench, first: int) -> list[dict[str, Any]]:
+        """Samples from number `first` on."""
+        engine = bench.engine(self.engine, self.model.files(bench))
+        requests = [self._request(row, first) for row in self.prompts.read(bench)]
+        return in_blocks(
+            bench,
+            f"{self.label}: prompts",
+            by_length(engine, requests, lambda request: request),
+            max(1, self.engine.block // (self.k - first)),
+            lambda block: [self._row(a, first) for a in engine.answer(block)],
+            tag=f"from{first}-" if first else "",
+        )
+
+    def _request(self, row: Row, first: int) -> Request:
         # The model is in the seed, so that two models' noise on one prompt is independent.
         name = (self.seed, self.name, row.id, self.draw)
-        seeds = tuple(seed_of(*name, j) for j in range(self.k))
+        seeds = tuple(seed_of(*name, j) for j in range(first, self.k))
         s = self.sampling
         messages = (Message(role="user", content=row.prompt),)
         return Request(row.id, messages, seeds, s.temperature, s.top_p, s.max_new_tokens)
 
-    def _row(self, a: Answer) -> dict[str, Any]:
+    def _row(self, a: Answer, first: int) -> dict[str, Any]:
         return {
             "prompt_id": a.request,
             "model": self.name,
             "draw": self.draw,
-            "sample": a.sample,
+            "sample": first + a.sample,
             "text": a.text,
             "finish": a.finish,
             "tokens": a.tokens,
             "prompt_tokens": a.prompt_tokens,
         }
 
-    def _figures(self, rows: list[dict[str, Any]], made: list[dict[str, Any]]) -> dict[str, Any]:
+    def _figures(self, bench: Workbench, made: list[dict[str, Any]]) -> dict[str, Any]:
         finish = Counter(r["finish"] for r in made)
+        answered = {r["prompt_id"] for r in made}
         return {
             "units": len(made),
             "candidates": len(made),
             "tokens": sum(r["tokens"] for r in made),
             "cut_at_max_tokens": finish["length"],
             "empty": sum(not r["text"].strip() for r in made),
-            "too_long": len({r["prompt_id"] for r in rows if r["finish"] == "too_long"}),
+            "too_long": sum(row.id not in answered for row in self.prompts.read(bench)),
         }
 
 
-def by_length(engine: Engine, requests: Sequence[Request]) -> list[Request]:
-    """Requests of like length side by side, so that batches hold little padding."""
+def by_length(engine: Engine, items: Sequence[T], request_of: Callable[[T], Request]) -> list[T]:
+    """Items whose requests are of like length side by side: batches then hold little padding."""
+    requests = [request_of(item) for item in items]
     lengths = engine.lengths(requests)
-    order = sorted(range(len(requests)), key=lambda i: (lengths[i], requests[i].id))
-    return [requests[i] for i in order]
+    order = sorted(range(len(items)), key=lambda i: (lengths[i], requests[i].id))
+    return [items[i] for i in order]

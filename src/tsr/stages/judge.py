@@ -1,52 +1,85 @@
-"""Judging: n judgements of each candidate of a pool by one judge."""
+"""Judging: what one judge says of each candidate of a pool."""
 
-import statistics
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tsr.config import EngineConfig
-from tsr.engines.base import Answer
-from tsr.jsonl import read_jsonl, write_jsonl
-from tsr.judges.base import Case, Judge, Verdict
+from tsr.engines.base import Answer, Engine, Request
+from tsr.jsonl import write_jsonl
+from tsr.judges.base import Case, Judge, Question, Verdict
 from tsr.seeds import seed_of
 from tsr.selectors import Candidate
-from tsr.stage import Stage
+from tsr.settings import setting
+from tsr.stage import Sibling, key_of
 from tsr.stages.blocks import BLOCKS, in_blocks
 from tsr.stages.generate import Generate, by_length
 from tsr.stages.model import Model
+from tsr.stages.pool import Pool
+from tsr.stages.scores import FILE, KEYS, Row, Scores, figures
+from tsr.stages.siblings import known_rows
 from tsr.workbench import Workbench
 
-Row = dict[str, Any]
+# What blocks remember beside the rows: prompt tokens sent, and those known from a shared prefix.
+_SENT, _CACHED = "prompt_tokens", "cached_tokens"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question about a candidate; `number` is its place among those about it."""
+
+    case: Case
+    candidate: Candidate
+    question: Question
+    number: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Judgements(Stage):
-    """Writes `judgements.jsonl`, keyed by (prompt_id, model, draw, sample, judgement).
+class Judgements(Scores):
+    """One judge's verdicts, n for each candidate and question.
 
     model: who judges, or None for a judge that needs no model.
+    rivals: whose answers candidates are compared with, for a judge that compares.
     A judgement that cannot be read or is out of scale has score null and a reason.
     """
 
     kind: ClassVar[str] = "judge"
     scratch: ClassVar[tuple[str, ...]] = (BLOCKS,)
 
-    pool: Generate
+    pool: Pool
     judge: Judge
     model: Model | None
     engine: EngineConfig | None
     seed: int
+    rivals: Pool | None = setting(None, reproduces=None)
+
+    @property
+    def judged(self) -> Pool:
+        """The pool."""
+        return self.pool
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The judge's."""
+        return self.judge.low, self.judge.high
 
     @property
     def count(self) -> int:
         """How many judgements are asked for."""
-        return self.pool.count * self.judge.n
+        return self.pool.count * self.judge.asked(self.rivals.each if self.rivals else 0)
 
-    @property
-    def companions(self) -> tuple[Stage, ...]:
-        """Whoever reads scores reads the candidates."""
-        return (self.pool,)
+    @cached_property
+    def siblings(self) -> tuple[Sibling, ...]:
+        """The same judgements of a pool with another K; rivals would be others."""
+        if self.rivals is not None or not isinstance(self.pool, Generate):
+            return ()
+        recipe, each = self.recipe(), self.judge.asked(0)
+        return tuple(
+            replace(s, kind=self.kind, key=_key(recipe, s), count=s.count * each)
+            for s in self.pool.siblings
+        )
 
     @property
     def tag(self) -> str:
@@ -58,112 +91,114 @@ class Judgements(Stage):
         return f"{name} {self.engine.name} {self.engine.dtype}"
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
-        """Judge every candidate, in blocks where a model is asked."""
-        cases = self._cases(bench)
-        rows = self._asked(bench, cases) if self.model else self._read_off(cases)
-        rows.sort(key=lambda r: (r["prompt_id"], r["sample"], r["judgement"]))
-        write_jsonl(bench.folder / "judgements.jsonl", rows)
-        return figures(rows, self.judge)
+        """Take what a sibling has, and judge the other candidates, in blocks."""
+        first, rows = known_rows(bench, self, self.pool.each, FILE)
+        asked = self._asked(bench, first)
+        made = self._answered(bench, asked, first) if self.model else self._read_off(asked)
+        tokens = {name: sum(r.pop(name, 0) for r in made) for name in (_SENT, _CACHED)}
+        rows = sorted(rows + made, key=lambda r: [r[name] for name in KEYS])
+        write_jsonl(bench.folder / FILE, rows)
+        found = figures(rows, self.scale, by_candidate=self.judge.compares)
+        return found | tokens | {"reused": len(rows) - len(made)}
 
-    def scored(self, bench: Workbench, aggregate: str) -> list[Candidate]:
-        """The pool's candidates with their scores: the mean or median of the valid judgements."""
-        values: dict[tuple[str, int], list[float]] = defaultdict(list)
-        texts: dict[tuple[str, int], str] = {}
-        for row in read_jsonl(bench.artifact(self) / "judgements.jsonl"):
-            key = (row["prompt_id"], row["sample"])
-            texts.setdefault(key, row["text"])
-            if row["score"] is not None:
-                values[key].append(row["score"])
-        center: Any = {"mean": statistics.fmean, "median": statistics.median}[aggregate]
-        scores = {key: center(scores) for key, scores in values.items()}
+    def _asked(self, bench: Workbench, first: int) -> list[_Asked]:
+        """All questions about samples from number `first` on."""
+        cases, rivals = self._cases(bench, self.pool), self._rivals(bench)
         return [
-            replace(
-                c,
-                score=scores.get((c.prompt_id, c.sample)),
-                judgement=texts.get((c.prompt_id, c.sample)),
-            )
-            for c in self.pool.read(bench)
+            _Asked(case, c, question, number)
+            for case, c in cases
+            if c.sample >= first
+            for number, question in enumerate(self.judge.questions(case, rivals[c.prompt_id]))
         ]
 
-    def _cases(self, bench: Workbench) -> dict[str, tuple[Case, Candidate]]:
-        prompts = {row.id: row for row in self.pool.prompts.read(bench)}
-        cases = {}
-        for c in self.pool.read(bench):
-            row, name = prompts[c.prompt_id], f"{c.prompt_id}/{c.sample}"
-            cases[name] = (Case(name, row.prompt, tuple(row.constraints), c.text), c)
+    def _cases(self, bench: Workbench, pool: Pool) -> list[tuple[Case, Candidate]]:
+        prompts = {row.id: row for row in pool.rows(bench)}
+        cases = []
+        for c in pool.read(bench):
+            row, name = prompts[c.prompt_id], f"{c.prompt_id}/{c.model}/{c.draw}/{c.sample}"
+            cases.append((Case(name, row.prompt, tuple(row.constraints), c.text), c))
         return cases
 
-    def _asked(self, bench: Workbench, cases: dict[str, tuple[Case, Candidate]]) -> list[Row]:
+    def _rivals(self, bench: Workbench) -> Mapping[str, Sequence[Case]]:
+        rivals: dict[str, list[Case]] = defaultdict(list)
+        for case, c in self._cases(bench, self.rivals) if self.rivals else ():
+            rivals[c.prompt_id].append(case)
+        return rivals
+
+    def _read_off(self, asked: Sequence[_Asked]) -> list[Row]:
+        return [_row(a, 0, self.judge.read(a.case, None), self.scale) for a in asked]
+
+    def _answered(self, bench: Workbench, asked: Sequence[_Asked], first: int) -> list[Row]:
         assert self.model is not None
         assert self.engine is not None
+        rows = [r for a in asked if not a.question.requests for r in self._verdicts(a, [])]
+        open_ones = [a for a in asked if a.question.requests]
+        if not open_ones:
+            return rows
         engine = bench.engine(self.engine, self.model.files(bench))
-        requests = [self.judge.request(case, self._seeds(c)) for case, c in cases.values()]
-
-        def work(block: Sequence[Any]) -> list[Row]:
-            answers = engine.answer(block)
-            return [self._row(*cases[a.request], a.sample, a) for a in answers]
-
         size = max(1, self.engine.block // self.judge.n)
-        what = f"{self.label}: candidates"
-        return in_blocks(bench, what, by_length(engine, requests), size, work)
+        what = f"{self.label}: questions"
+        ordered = by_length(engine, open_ones, lambda a: a.question.requests[0])
+        tag = f"from{first}-" if first else ""
+        return rows + in_blocks(
+            bench, what, ordered, size, lambda block: self._block(engine, block), tag
+        )
 
-    def _read_off(self, cases: dict[str, tuple[Case, Candidate]]) -> list[Row]:
-        return [self._row(case, c, 0, None) for case, c in cases.values()]
+    def _block(self, engine: Engine, asked: Sequence[_Asked]) -> list[Row]:
+        """Ask all requests of the questions at once, and read each question's answers together."""
+        uses = [[self._seeded(a, request) for request in a.question.requests] for a in asked]
+        # By content: two candidates may raise the very same question.
+        sent = {repr(request): request for use in uses for request in use}
+        answers: dict[str, list[Answer]] = defaultdict(list)
+        for answer in engine.answer([replace(r, id=name) for name, r in sent.items()]):
+            answers[answer.request].append(answer)
+        return [
+            row
+            for a, use in zip(asked, uses, strict=True)
+            for row in self._verdicts(a, [x for request in use for x in answers[repr(request)]])
+        ]
 
-    def _seeds(self, c: Candidate) -> tuple[int, ...]:
+    def _seeded(self, asked: _Asked, request: Request) -> Request:
+        """Options are not drawn: without seeds of their own, equal questions are one."""
+        return replace(request, id="", seeds=(0,) if request.options else self._seeds(asked))
+
+    def _verdicts(self, asked: _Asked, answers: Sequence[Answer]) -> list[Row]:
+        """n rows. Answers come request by request, and by sample within each."""
+        n, rows = self.judge.n, []
+        for j in range(n):
+            own = answers[j::n]
+            verdict = self.judge.verdict(asked.case, asked.question, own)
+            row = _row(asked, asked.number * n + j, verdict, self.scale)
+            row[_SENT] = sum(a.prompt_tokens for a in own)
+            row[_CACHED] = sum(a.cached_tokens for a in own)
+            rows.append(row)
+        return rows
+
+    def _seeds(self, asked: _Asked) -> tuple[int, ...]:
         assert self.model is not None
+        c, n = asked.candidate, self.judge.n
         name = (self.seed, "judge", self.model.key, c.prompt_id, c.model, c.draw, c.sample)
-        return tuple(seed_of(*name, j) for j in range(self.judge.n))
-
-    def _in_scale(self, verdict: Verdict) -> Verdict:
-        """Whatever a judge says, a score off its scale is missing."""
-        if verdict.score is None or self.judge.low <= verdict.score <= self.judge.high:
-            return verdict
-        return replace(verdict, score=None, reason="out_of_scale")
-
-    def _row(self, case: Case, c: Candidate, judgement: int, answer: Answer | None) -> Row:
-        verdict = self._in_scale(self.judge.read(case, answer))
-        return {
-            "prompt_id": c.prompt_id,
-            "model": c.model,
-            "draw": c.draw,
-            "sample": c.sample,
-            "judgement": judgement,
-            "score": verdict.score,
-            "text": verdict.text,
-            "reason": verdict.reason,
-        }
+        first = asked.number * n
+        return tuple(seed_of(*name, j) for j in range(first, first + n))
 
 
-def figures(rows: Iterable[Row], judge: Judge) -> dict[str, Any]:
-    """Counts of a pool's judgements; the histogram has ten equal bins over the judge's scale."""
-    rows = list(rows)
-    scores = [r["score"] for r in rows if r["score"] is not None]
+def _key(recipe: Row, pool: Sibling) -> str:
+    return key_of(recipe | {"pool": {"stage": pool.key}})
+
+
+def _row(asked: _Asked, judgement: int, verdict: Verdict, scale: tuple[float, float]) -> Row:
+    """Whatever a judge says, a score off its scale is missing."""
+    score, reason, c = verdict.score, verdict.reason, asked.candidate
+    if score is not None and not scale[0] <= score <= scale[1]:
+        score, reason = None, "out_of_scale"
     return {
-        "units": len(rows),
-        "judgements": len(rows),
-        "valid": len(scores),
-        "missing": dict(Counter(r["reason"] for r in rows if r["score"] is None)),
-        "mean": statistics.fmean(scores) if scores else None,
-        "error": _standard_error(rows),
-        "scale": [judge.low, judge.high],
-        "histogram": histogram(scores, judge.low, judge.high),
+        "prompt_id": c.prompt_id,
+        "model": c.model,
+        "draw": c.draw,
+        "sample": c.sample,
+        "judgement": judgement,
+        "score": score,
+        "text": verdict.text,
+        "reason": reason,
+        **dict(asked.question.about),
     }
-
-
-def _standard_error(rows: Sequence[Row]) -> float | None:
-    """Of the mean, in score units. Answers to one prompt are alike, so prompts are counted."""
-    by_prompt: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if row["score"] is not None:
-            by_prompt[row["prompt_id"]].append(row["score"])
-    means = [statistics.fmean(scores) for scores in by_prompt.values()]
-    return statistics.stdev(means) / len(means) ** 0.5 if len(means) > 1 else None
-
-
-def histogram(scores: Sequence[float], low: float, high: float, bins: int = 10) -> list[int]:
-    """How many scores fall in each of `bins` equal parts of the scale; the last holds `high`."""
-    counts = [0] * bins
-    for score in scores:
-        counts[min(bins - 1, int((score - low) / (high - low) * bins))] += 1
-    return counts

@@ -15,7 +15,7 @@ from tsr.settings import Refused, setting
 from tsr.stage import Stage
 from tsr.workbench import Workbench
 
-TEMPLATES = ("llama3", "chatml", "mistral")
+TEMPLATES = ("llama2", "llama3", "chatml", "mistral")
 # Template and end of turn of each tiny architecture: its family's.
 TINY = {
     "llama": ("llama3", "<|eot_id|>"),
@@ -72,7 +72,7 @@ class Pretrained(Model):
     @classmethod
     def of(cls, config: ModelConfig) -> "Pretrained":
         """The model that the config names; a local folder is hashed now."""
-        hub = config.source == "hub"
+        hub = config.source in ("hub", "api")
         template, turn_end = config.template, config.turn_end
         if config.source == "tiny" and template is None:
             template, turn_end = TINY[config.architecture]
@@ -108,15 +108,18 @@ class Pretrained(Model):
     def files(self, bench: Workbench) -> ModelFiles:
         """The checkpoint made here, or the hub's or the user's with the tokenizer kept here."""
         folder = bench.artifact(self)
+        if self.source == "api":
+            return ModelFiles(self.key, folder, served=self.repo, family=self.key)
         if self.source in ("smollm2", "tiny"):
-            return ModelFiles(self.key, folder)
+            return ModelFiles(self.key, folder, family=self.key)
         place = json.loads((folder / "place.json").read_text())["path"]
         if not Path(place).is_dir():
             raise FileNotFoundError(
                 f"{self.label}: {place} is gone; fetch it again with `python -m tsr.store redo "
                 f"{self.key[:12]}` and the same run"
             )
-        return ModelFiles(self.key, Path(place), None, folder, self.trust_remote_code)
+        trusted = self.trust_remote_code
+        return ModelFiles(self.key, Path(place), None, folder, trusted, family=self.key)
 
 
 def _template(name: str | None) -> str | None:

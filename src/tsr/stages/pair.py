@@ -13,10 +13,13 @@ from tsr.jsonl import read_jsonl, write_jsonl
 from tsr.selectors import Candidate, PairOrReason, Selector, pair
 from tsr.settings import setting
 from tsr.stage import Stage
-from tsr.stages.judge import Judgements
+from tsr.stages.generate import Generate
+from tsr.stages.pool import Pool
+from tsr.stages.prompts import Prompts
+from tsr.stages.scores import Scores
 from tsr.workbench import Workbench
 
-Scored = Mapping[Judgements, Mapping[str, Sequence[Candidate]]]
+Scored = Mapping[Scores, Mapping[str, Sequence[Candidate]]]
 REASONS = ("missing", "tie", "identical")
 
 
@@ -37,26 +40,32 @@ class Pairs(Stage):
     roles: Mapping[str, str] = setting(neutral=True, factory=dict)
 
     @property
-    def pools(self) -> dict[Judgements, str]:
+    def pools(self) -> dict[Scores, str]:
         """The scored pools that are read, each with its role."""
         values = [
             getattr(selector, f.name)
             for selector in (self.chosen, self.rejected)
             for f in dataclasses.fields(selector)
         ]
-        return {pool: self.roles[pool.key] for pool in values if isinstance(pool, Judgements)}
+        return {pool: self.roles[pool.key] for pool in values if isinstance(pool, Scores)}
 
     @property
     def count(self) -> int:
         """How many prompts are looked at."""
-        return next(iter(self.pools)).pool.prompts.count
+        return self._prompts.count
+
+    @property
+    def _prompts(self) -> Prompts:
+        pool = next(iter(self.pools)).judged
+        assert isinstance(pool, Generate), "the lab pairs what models answered"
+        return pool.prompts
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Select for each prompt, keep what passes the rules, count the rest."""
-        prompts = next(iter(self.pools)).pool.prompts.read(bench)
+        prompts = self._prompts.read(bench)
         scored = {pool: _by_prompt(pool.scored(bench, self.rules.aggregate)) for pool in self.pools}
         outcomes = {row.id: self._outcome(row.id, scored) for row in prompts}
-        sides = {(p.pool.name, p.pool.draw): role for p, role in self.pools.items()}
+        sides = {_answered_by(pool.judged): role for pool, role in self.pools.items()}
         kept = [
             _row(row, outcomes[row.id], sides) for row in prompts if outcomes[row.id].reason is None
         ]
@@ -64,7 +73,9 @@ class Pairs(Stage):
         dropped = [{"prompt_id": prompt, "reason": why} for prompt, why in reasons.items()]
         write_jsonl(bench.folder / "pairs.jsonl", kept)
         write_jsonl(bench.folder / "dropped.jsonl", dropped)
-        return figures(kept, dropped, set(sides.values())) | _tie_rate(scored)
+        found = figures(kept, dropped, set(sides.values())) | _tie_rate(scored)
+        gap = found["score_gap"]
+        return found | {"score_gap_share": None if gap is None else gap / self._points}
 
     def read(self, bench: Workbench) -> list[dict[str, Any]]:
         """The finished pairs."""
@@ -72,7 +83,26 @@ class Pairs(Stage):
 
     def _outcome(self, prompt_id: str, scored: Scored) -> PairOrReason:
         pools = {pool: by_prompt.get(prompt_id, ()) for pool, by_prompt in scored.items()}
-        return pair(self.chosen, self.rejected, pools, self.rules)
+        return pair(self.chosen, self.rejected, pools, self._rules_in_points)
+
+    @property
+    def _points(self) -> float:
+        """The extent of the judge's scale."""
+        low, high = next(iter(self.pools)).scale
+        return high - low
+
+    @property
+    def _rules_in_points(self) -> PairingConfig:
+        if self.rules.margin_unit == "points":
+            return self.rules
+        margin = self.rules.margin * self._points
+        return dataclasses.replace(self.rules, margin=margin, margin_unit="points")
+
+
+def _answered_by(pool: Pool) -> tuple[str, int]:
+    """Which candidates are a pool's: the model and draw that their rows name."""
+    assert isinstance(pool, Generate), "the lab pairs what models answered"
+    return pool.name, pool.draw
 
 
 def _by_prompt(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:

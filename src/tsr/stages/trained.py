@@ -39,6 +39,7 @@ class Trained(Model):
         """The checkpoint made here, or the adapter made here on the checkpoint underneath."""
         folder, trusted = bench.artifact(self), self.base.trust_remote_code
         if self.settings.method == "full":
-            return ModelFiles(self.key, folder / CHECKPOINT, trust_remote_code=trusted)
+            place, family = folder / CHECKPOINT, self.base.key
+            return ModelFiles(self.key, place, trust_remote_code=trusted, family=family)
         below = self.checkpoint.files(bench)
         return replace(below, name=self.key, adapter=folder / ADAPTER)

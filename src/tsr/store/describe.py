@@ -19,8 +19,8 @@ _PACKAGES: Final = ("tsr", "torch", "transformers", "trl", "peft", "vllm", "hydr
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Item(Protocol):
-    """What the store must know of a piece of work; `tsr.stage.Stage` is one."""
+class Named(Protocol):
+    """What the store must know to find a piece of work; `tsr.stage.Sibling` is one."""
 
     @property
     def kind(self) -> str:
@@ -33,6 +33,10 @@ class Item(Protocol):
     @property
     def label(self) -> str:
         """Its name, for people."""
+
+
+class Item(Named, Protocol):
+    """What the store must know to have it made; `tsr.stage.Stage` is one."""
 
     @property
     def inputs(self) -> "tuple[Item, ...]":

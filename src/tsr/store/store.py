@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tsr.store import entries as listing
 from tsr.store.claim import Claim, Claims
-from tsr.store.describe import Item, make_record, write_stage
+from tsr.store.describe import Item, Named, make_record, write_stage
 from tsr.store.entries import Entry
 from tsr.store.errors import (
     Busy,
@@ -73,7 +73,7 @@ class Store:
         self._verified: dict[Path, tuple[int, int]] = {}
         self.layout.check_format()
 
-    def has(self, item: Item) -> bool:
+    def has(self, item: Named) -> bool:
         """Whether the stage is published. One stat."""
         return (self.layout.target(item.kind, item.key) / DONE).exists()
 
@@ -89,7 +89,7 @@ class Store:
         """The unfinished folders of a stage: blocks to resume from, logs."""
         return self.layout.parts(item.kind, item.key)
 
-    def folder(self, item: Item) -> Path:
+    def folder(self, item: Named) -> Path:
         """The published folder, every file checked. Raises Missing or Damaged."""
         folder = self.layout.target(item.kind, item.key)
         if not self.has(item):
@@ -226,11 +226,11 @@ class Store:
         except OSError as error:  # the stage is published; only an estimate suffers
             log.warning("could not note how long %s took: %s", item.label, error)
 
-    def _verify(self, item: Item, folder: Path) -> None:
+    def _verify(self, item: Named, folder: Path) -> None:
         for name, fault in faults(folder, by_hash=self.check == "hash"):
             raise Damaged(self._damage(item, folder / name, fault))
 
-    def _damage(self, item: Item, path: Path, fault: str) -> str:
+    def _damage(self, item: Named, path: Path, fault: str) -> str:
         return (
             f"{item.label} is damaged: {path}: {fault}. To make it anew, "
             f"`python -m tsr.store redo {item.key[:SHORT]} --store {self.root}`, then run again"

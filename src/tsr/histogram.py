@@ -1,0 +1,11 @@
+"""Counting values into equal bins of a scale."""
+
+from collections.abc import Sequence
+
+
+def histogram(scores: Sequence[float], low: float, high: float, bins: int = 10) -> list[int]:
+    """How many scores fall in each of `bins` equal parts of the scale; the last holds `high`."""
+    counts = [0] * bins
+    for score in scores:
+        counts[min(bins - 1, int((score - low) / (high - low) * bins))] += 1
+    return counts

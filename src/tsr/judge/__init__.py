@@ -1,0 +1,1 @@
+"""How good a judge is: `python -m tsr.judge`."""

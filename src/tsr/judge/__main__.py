@@ -1,0 +1,96 @@
+"""`python -m tsr.judge DATA ...`: how good judges are, on answers that people have ranked."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from tsr.compose import compose_all
+from tsr.config import RunConfig
+from tsr.data.load import BadData
+from tsr.engines.build import build_engine
+from tsr.executors.local import Bench, LocalExecutor
+from tsr.judge.study import Judged, judged_by
+from tsr.pin import pinned
+from tsr.progress import Reporter, console
+from tsr.provenance import git_revision
+from tsr.quality import Quality, Question, as_json, plot, read_labelled, table
+from tsr.quality.labelled import EXPECTED
+from tsr.run import guarded
+from tsr.settings import Refused
+from tsr.store import Store
+from tsr.store.files import write_atomic
+from tsr.sweep import RunFailed
+
+
+def main() -> None:
+    """Parse the command line; the overrides are those of tsr.run."""
+    parser = argparse.ArgumentParser("tsr.judge", description=__doc__)
+    parser.add_argument("data", type=Path, help=f"file or folder: {', '.join(EXPECTED)}")
+    parser.add_argument("--format", default="auto", choices=("auto", *EXPECTED))
+    parser.add_argument("--limit", type=int, help="judge the first so many questions only")
+    parser.add_argument("--who", default="base", help="of the run's models: base, m0, m1,m2")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/judge"), help="folder of the results"
+    )
+    parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
+    parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
+    parser.add_argument("overrides", nargs="*", help="as for tsr.run, such as judge=pairwise")
+    args = parser.parse_intermixed_args()
+    if args.config_dir:
+        args.overrides.append(f"hydra.searchpath=[file://{args.config_dir.resolve()}]")
+    sys.exit(guarded(partial(study, args)))
+
+
+def study(args: argparse.Namespace) -> None:
+    """Judge what is not judged yet, measure, and print; results go to --out as well."""
+    questions = _questions(args.data, args.format, args.limit)
+    configs = [pinned(config) for config in compose_all(args.overrides, args.multirun)]
+    judged = [judged_by(c, who, questions) for c in configs for who in args.who.split(",")]
+    judged = list({j.scores: j for j in judged}.values())  # an external judge is asked once
+    qualities = _judge(configs, judged, questions)
+    console().print(table(qualities))
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(qualities), indent=1, allow_nan=False)
+    write_atomic(args.out / "judges.json", text + "\n")
+    plot(qualities, args.out / "judges.png")
+    print(f"{args.out}: judges.json, judges.png")
+
+
+def _questions(path: Path, fmt: str, limit: int | None) -> list[Question]:
+    try:
+        return read_labelled(path, fmt)[:limit]
+    except (BadData, OSError) as error:
+        raise Refused(f"{path}: {error}") from error
+
+
+def _judge(
+    configs: Sequence[RunConfig], judged: Sequence[Judged], questions: Sequence[Question]
+) -> dict[str, Quality]:
+    """Execute what is missing, then measure each judge. Raises RunFailed if a stage failed."""
+    first = configs[0]
+    store = Store(Path(first.store), check=first.store_check, revision=git_revision())
+    reporter, build = Reporter(console()), partial(build_engine, resources=first.resources)
+    executor = LocalExecutor(store, reporter, build, first.resources.engines)
+    with closing(executor):
+        executor.execute([j.scores for j in judged], lambda _: None)
+    if executor.failures:
+        told = [f"{f.stage.label}: {f.error}" for f in executor.failures.values()]
+        raise RunFailed("; ".join(told))
+    bench = Bench(store.root, store, executor.engines, reporter)
+    names = _unique([j.name for j in judged])
+    aggregate = first.pairing.aggregate
+    return {n: j.quality(bench, questions, aggregate) for n, j in zip(names, judged, strict=True)}
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Judges that differ in other settings only are numbered."""
+    earlier = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f"{n} {e + 1}" if e else n for n, e in zip(names, earlier, strict=True)]
+
+
+if __name__ == "__main__":
+    main()

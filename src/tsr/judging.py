@@ -1,0 +1,82 @@
+"""From a judge's config to scored pools: who asks, what is combined, and what noise is added."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from tsr.config import EngineConfig, JudgeConfig, NoiseConfig
+from tsr.judges.base import Judge
+from tsr.resolve import call, resolve
+from tsr.settings import Refused
+from tsr.stages.ensemble import Ensemble
+from tsr.stages.judge import Judgements
+from tsr.stages.model import Model, Pretrained
+from tsr.stages.noise import Noisy
+from tsr.stages.pool import Pool
+from tsr.stages.scores import Scores
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A configured judge, or an ensemble of them; it only describes work.
+
+    external: the model that judges; None where the run's own models do.
+    """
+
+    judge: Judge
+    external: Model | None
+    engine: EngineConfig
+    noise: NoiseConfig
+    members: Mapping[str, "Judging"]
+    weights: Mapping[str, float]
+
+    @classmethod
+    def of(cls, config: JudgeConfig, engine: EngineConfig, field: str = "judge") -> Self:
+        """What the config names. Raises Refused where its settings do not go together."""
+        kind = resolve(f"{field}._target_", config._target_, Judge)
+        judge = call(f"{field}.options", partial(kind.of, config), config.options)
+        engine = config.engine or engine
+        if judge.needs_model and not config.members:
+            _check_engine(field, config, engine, judge)
+        members = {
+            name: cls.of(member, engine, f"{field}.members.{name}")
+            for name, member in config.members.items()
+        }
+        external = Pretrained.of(config.model) if config.model else None
+        return cls(judge, external, engine, config.noise, members, config.weights)
+
+    def scores(self, pool: Pool, rivals: Pool, judge: Model, seed: int, aggregate: str) -> Scores:
+        """The pool with its scores.
+
+        rivals: whose answers a comparing judge sets candidates against.
+        judge: the run's model that judges, unless the judge is external.
+        """
+        scores = self._plain(pool, rivals, judge, seed, aggregate)
+        return scores if self.noise.none else Noisy(scores, self.noise)
+
+    def _plain(self, pool: Pool, rivals: Pool, judge: Model, seed: int, aggregate: str) -> Scores:
+        if self.members:
+            scored = [m.scores(pool, rivals, judge, seed, aggregate) for m in self.members.values()]
+            weights = tuple(self.weights.get(name, 1.0) for name in self.members)
+            return Ensemble(tuple(scored), tuple(self.members), weights, aggregate)
+        if not self.judge.needs_model:
+            return Judgements(pool, self.judge, None, None, 0)
+        against = rivals if self.judge.compares else None
+        return Judgements(pool, self.judge, self.external or judge, self.engine, seed, against)
+
+
+def _check_engine(field: str, config: JudgeConfig, engine: EngineConfig, judge: Judge) -> None:
+    """Some models can be asked by one engine only, and some engines can ask one judge only."""
+    if judge.engines and engine.name not in judge.engines:
+        raise Refused(
+            f"{field}.engine.name={engine.name}: {type(judge).__name__} needs one of "
+            f"{', '.join(judge.engines)}"
+        )
+    if not judge.engines and engine.name == "reward":
+        raise Refused(f"{field}.engine.name=reward: {type(judge).__name__} needs one with text")
+    if config.model and (config.model.source == "api") != (engine.name == "openai"):
+        raise Refused(
+            f"{field}.model.source={config.model.source}: source=api and engine.name=openai go "
+            f"together, and the engine is {engine.name}"
+        )
