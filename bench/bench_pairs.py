@@ -10,12 +10,13 @@ from typing import Any
 
 from tsr.compose import compose_all
 from tsr.jsonl import write_jsonl
+from tsr.judges.parse import parse_score
 from tsr.loop import build_run
 from tsr.stage import Stage
 from tsr.stages.judge import Judgements
 from tsr.stages.pair import Pairs
 
-PROMPTS, K = 4000, 7
+PROMPTS, K, TEXTS = 4000, 7, 100_000
 WORDS = [
     "the",
     "model",
@@ -70,6 +71,18 @@ def fill(bench: Bench, pool: Judgements, rng: random.Random) -> None:
     write_jsonl(bench.artifact(pool) / "judgements.jsonl", judgements)
 
 
+def parse() -> float:
+    """Seconds to read the scores off so many judgements of about 400 characters."""
+    rng = random.Random(1)
+    texts = [
+        f"{' '.join(rng.choices(WORDS, k=80))}\n\nScore: {rng.randint(0, 5)}" for _ in range(TEXTS)
+    ]
+    began = time.perf_counter()
+    scores = [parse_score(text, 0, 5) for text in texts]
+    assert None not in scores
+    return time.perf_counter() - began
+
+
 def main() -> dict[str, float]:
     config = compose_all(["model=tiny", "variant=temporal", f"k={K}", "iterations=1"], False)[0]
     stage: Pairs = build_run(config).final.pairs  # type: ignore[attr-defined]
@@ -83,12 +96,13 @@ def main() -> dict[str, float]:
             began = time.perf_counter()
             figures = stage.produce(bench)  # type: ignore[arg-type]
             times.append(time.perf_counter() - began)
-    took = statistics.median(times)
+    took, parsing = statistics.median(times), parse()
+    print(f"parsing {TEXTS} judgements: {parsing:.2f} s (target, with the pairs of as many, 5)")
     print(
         f"pairs of {PROMPTS} prompts x {K * len(stage.pools)} candidates: {took:.2f} s (target 2), "
         f"median of 3; {figures['pairs']} pairs"
     )
-    return {"pairs_s": took}
+    return {"pairs_s": took, "parsing_s": parsing}
 
 
 if __name__ == "__main__":

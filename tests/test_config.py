@@ -10,9 +10,11 @@ from conftest import Compose
 
 from tsr.compose import ConfigErrors, compose_all, one_line
 from tsr.config import RunConfig
+from tsr.judging import Judging
 from tsr.loop import build_run
 from tsr.reference import rows
 from tsr.settings import Refused
+from tsr.sweep import Sweep
 
 WRONG = [
     ("k=0", "k=0: must be >= 1"),
@@ -41,6 +43,28 @@ WRONG = [
     ("train.dpo.loss=[exo_pair]", "needs a value > 0"),
     ("model.sft=ift train.dpo.lora_rank=8", "must be those of train.sft"),
     ("model=smollm2 model.template=chatml", "brings its own"),
+    ("judge.noise.flip=2", "judge.noise.flip=2.0: must be >= 0 and <= 1"),
+    ("judge.noise.drop=-1", "judge.noise.drop=-1.0: must be >= 0 and <= 1"),
+    ("judge.noise.sd=-0.1", "judge.noise.sd=-0.1: must be >= 0"),
+    ("judge.noise.sd=nan", "judge.noise.sd=nan: must be a finite number"),
+    ("judge=self +engine@judge.engine=vllm", "judge.engine: the run's own models judge"),
+    ("judge.n=0", "judge.n=0: must be >= 1"),
+    ("judge=ensemble +judge.weights.other=1", "judge.weights.other=1.0: must be > 0, finite"),
+    ("judge=ensemble +judge.weights.other=1", "of a member (current, frozen)"),
+    ("judge=ensemble +judge.weights.frozen=0", "judge.weights.frozen=0.0: must be > 0"),
+    ("judge=ensemble +judge.weights.frozen=nan", "judge.weights.frozen=nan: must be > 0"),
+    ("judge=self +judge.weights.me=1", "of a member (there are none)"),
+    ("judge=ensemble judge.members.frozen.n=0", "judge.members.frozen.n=0: must be >= 1"),
+    ("judge=ensemble judge.members.frozen.noise.flip=2", "judge.members.frozen.noise.flip=2.0"),
+    (
+        "judge=ensemble +engine@judge.members.frozen.engine=vllm",
+        "judge.members.frozen.engine: the run's own models judge",
+    ),
+    ("judge=ensemble judge.members.frozen.scor=text", "scor"),
+    ("judge=reward_model judge.model.source=api judge.model.repo=null", "judge.model.repo=null"),
+    ("resources.data_parallel=0", "resources.data_parallel=0: must be >= 1"),
+    ("resources.gpu_memory=1.5", "resources.gpu_memory=1.5: must be > 0 and <= 1"),
+    ("pairing.margin_unit=inches", "must be one of points, scale"),
 ]
 
 
@@ -64,9 +88,43 @@ CONTRADICTIONS = [
     ("+variant.options.lag=2", "variant.options"),
     ("variant=self_rewarding variant.start=future", "must be one of current, m0"),
     ("judge.prompt_file=nowhere.txt", "judge.prompt_file=nowhere.txt: cannot be read"),
-    ("model=qwen model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama3"),
+    ("model=qwen model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama2"),
     ("data.ift.kind=none model.sft=ift", "data.ift.kind=none"),
     ("data.prompts.kind=file data.prompts.path=nowhere", "no such file"),
+    ("model=tiny engine.name=reward", "judge.engine.name=reward: SelfJudge needs one with text"),
+    (
+        "judge=autoj_6b +engine@judge.engine=vllm judge.engine.name=reward",
+        "judge.engine.name=reward: AutoJ needs one with text",
+    ),
+    (
+        "judge=reward_model judge.model.repo=a/b judge.engine.name=vllm",
+        "judge.engine.name=vllm: RewardModel needs one of reward",
+    ),
+    (
+        "judge=openai judge.model.repo=gpt judge.engine.name=vllm",
+        "judge.model.source=api: source=api and engine.name=openai go together",
+    ),
+    (
+        "judge=autoj_6b +engine@judge.engine=openai",
+        "judge.model.source=hub: source=api and engine.name=openai go together",
+    ),
+    ("judge=pairwise +judge.options.opponents=0", "judge.options.opponents=0: must be a whole"),
+    (
+        "judge=ensemble judge.members.frozen._target_=tsr.loop.Run",
+        "judge.members.frozen._target_=tsr.loop.Run: must be a subclass",
+    ),
+    (
+        "judge=ensemble judge.members.frozen.scoring=expected judge.members.frozen.high=20",
+        "judge.members.frozen.high=20.0: scoring=expected knows scales up to 10",
+    ),
+    (
+        "judge=ensemble judge.members.frozen.prompt_file=nowhere.txt",
+        "judge.members.frozen.prompt_file=nowhere.txt: cannot be read",
+    ),
+    (
+        "judge=ensemble +judge.members.frozen.options.lag=2",
+        "judge.members.frozen.options={'lag': 2}",
+    ),
 ]
 
 
@@ -82,11 +140,62 @@ def test_every_option_of_every_group_composes() -> None:
     conf = Path(__file__).parents[1] / "conf"
     skip = {"file"}  # needs paths
     for group in ("model", "judge", "variant", "data", "engine", "train/dpo", "train/sft", "eval",
-                  "tracker", "experiment"):  # fmt: skip
+                  "tracker", "experiment", "resources"):  # fmt: skip
         options = sorted(p.stem for p in (conf / group).glob("*.yaml") if p.stem not in skip)
         assert options
         for option in options:
-            assert isinstance(compose_all([f"{group}={option}"], False)[0], RunConfig)
+            overrides = [f"{group}={option}", *NEEDED.get(f"{group}={option}", ())]
+            assert isinstance(compose_all(overrides, False)[0], RunConfig)
+
+
+# What is somebody's own, and has no default.
+NEEDED = {
+    "judge=reward_model": ["judge.model.repo=org/reward"],
+    "judge=openai": ["judge.model.repo=gpt"],
+}
+
+
+@pytest.mark.parametrize("judge", sorted(NEEDED))
+def test_a_judge_without_its_repo_is_refused(judge: str) -> None:
+    assert "judge.model.repo" in refusal(judge)
+
+
+JUDGES = [  # what judges, whether it is a model of its own, its scale, and its engine
+    ("self", "SelfJudge", False, (0, 5), "transformers"),
+    ("frozen", "SelfJudge", False, (0, 5), "transformers"),
+    ("noisy", "SelfJudge", False, (0, 5), "transformers"),
+    ("verifier", "Verifier", False, (0, 1), "transformers"),
+    ("autoj_6b", "AutoJ", True, (1, 10), "transformers"),
+    ("autoj_13b", "AutoJ", True, (1, 10), "transformers"),
+    ("pairwise", "Pairwise", False, (0, 1), "transformers"),
+    ("reward_model", "RewardModel", True, (0, 1), "reward"),
+    ("openai", "SelfJudge", True, (0, 5), "openai"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "external", "scale", "engine"), JUDGES)
+def test_what_each_judge_is(
+    composed: Compose, name: str, kind: str, external: bool, scale: tuple[int, int], engine: str
+) -> None:
+    judge = f"judge={name}"
+    config = composed("model=tiny", judge, "judge.scoring=text", *NEEDED.get(judge, ()))
+    judging = Judging.of(config.judge, config.engine)
+    assert type(judging.judge).__name__ == kind
+    assert (judging.external is not None) == external
+    assert (judging.judge.low, judging.judge.high) == scale
+    assert (judging.engine.name, judging.noise.none) == (engine, name != "noisy")
+    assert build_run(config).final
+
+
+def test_a_third_member_as_the_ensembles_file_tells(composed: Compose) -> None:
+    config = composed(
+        "model=tiny", "judge=ensemble", "+judge@judge.members.third=autoj_6b",
+        "+judge.weights.third=2", "+engine@judge.members.third.engine=vllm",
+    )  # fmt: skip
+    judging = Judging.of(config.judge, config.engine)
+    assert list(judging.members) == ["current", "frozen", "third"]
+    assert (judging.weights, judging.members["third"].engine.name) == ({"third": 2.0}, "vllm")
+    assert build_run(config).final
 
 
 def test_paper_defaults_are_what_large_models_use() -> None:
@@ -116,6 +225,14 @@ def test_sweeps_multiply_and_named_sweeps_expand() -> None:
     ]  # fmt: skip
     named = compose_all(["sweep=ablation"], False)
     assert [c.variant.name for c in named] == ["self_rewarding", "past_only", "temporal"]
+
+
+def test_the_runs_of_a_sweep_share_their_resources(composed: Compose) -> None:
+    one, two = (composed("model=tiny", f"resources={name}") for name in ("laptop", "node8"))
+    with pytest.raises(Refused, match=r"resources: .* give a single value"):
+        Sweep([one, two])
+    assert [s.key for s in build_run(one).stages] == [s.key for s in build_run(two).stages]
+    assert len(Sweep([one, composed("model=tiny", "resources=laptop", "k=2")]).runs) == 2
 
 
 def test_every_setting_has_a_meaning() -> None:

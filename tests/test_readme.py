@@ -57,7 +57,7 @@ from yes_no import YesNo
 from tsr.engines.base import Answer
 from tsr.judges.base import Case
 judge, case = YesNo(low=0, high=1), Case("c", "What?", (), "That.")
-request = judge.request(case, (1,))
+request = judge.request(case)
 assert "What?" in request.messages[0]["content"] and "That." in request.messages[0]["content"]
 said = lambda text: judge.read(case, Answer("c", 0, text, "stop", 1, 1)).score
 assert (said("Yes."), said("no"), said("maybe")) == (1.0, 0.0, None)
@@ -80,3 +80,10 @@ def test_every_group_and_option_the_readme_names_exists() -> None:
             for option in re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", options)):
                 places = [conf / g / f"{option}.yaml" for g in re.findall(r"`([\w/]+)`", cell)]
                 assert any(p.exists() for p in places), (group, option)
+
+
+@pytest.mark.parametrize("group", ["judge", "engine", "resources"])
+def test_the_readme_names_every_option_of_a_group(group: str) -> None:
+    conf = Path(__file__).parents[1] / "conf" / group
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{group}` |")]
+    assert {path.stem for path in conf.glob("*.yaml")} <= set(re.findall(r"`(\w+)`", line))

@@ -14,6 +14,7 @@ from tsr.config import JudgeConfig, RunConfig
 from tsr.engines.base import Answer, Request
 from tsr.engines.scripted import ScriptedEngine
 from tsr.executors.local import Bench, LocalExecutor
+from tsr.histogram import histogram
 from tsr.jsonl import read_jsonl
 from tsr.judges.base import Case, Judge, Verdict
 from tsr.judges.self_judge import SelfJudge
@@ -23,8 +24,9 @@ from tsr.progress import Reporter
 from tsr.stage import Stage
 from tsr.stages.diagnose import alarms
 from tsr.stages.generate import Generate
-from tsr.stages.judge import Judgements, figures, histogram
+from tsr.stages.judge import Judgements
 from tsr.stages.pair import Pairs
+from tsr.stages.scores import figures
 from tsr.store import Store
 
 Rule = Callable[[Request, int], str]
@@ -50,7 +52,7 @@ def execute(run: LocalExecutor, *goals: Stage) -> None:
 
 
 def is_judging(request: Request) -> bool:
-    return "/" in request.id  # a case's id is prompt/sample
+    return "Score: " in request.messages[-1]["content"]
 
 
 def thrice(request: Request, seed: int) -> str:
@@ -85,26 +87,30 @@ def test_the_median_of_three_is_not_their_mean(composed: Compose) -> None:
     assert {c.score for c in pool.scored(bench(run), "mean")} == {3}
 
 
+def numbered(request: Request, seed: int) -> str:
+    return f"answer number {request.seeds.index(seed)}"
+
+
 class Short(ScriptedEngine):
     """Has no room for one prompt, nor for the judging of every prompt's first candidate."""
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        answers = super().answer(requests)
         first = min(r.id for r in requests) if not is_judging(requests[0]) else ""
+        judged = {r.id for r in requests if "answer number 0" in r.messages[-1]["content"]}
         return [
             replace(a, text="", finish="too_long", options=None)
-            if a.request == first or a.request.endswith("/0")
+            if a.request in {first, *judged}
             else a
-            for a in answers
+            for a in super().answer(requests)
         ]
 
 
 def test_what_is_too_long_is_missing_and_counted(composed: Compose) -> None:
     config = composed(*SMALL)
-    run, pairs = executor(config, Short()), pairs_of(config)
+    run, pairs = executor(config, Short(numbered)), pairs_of(config)
     execute(run, pairs)
     (pool,) = pairs.pools
-    assert run.store.record(pool.pool)["figures"]["too_long"] == 1
+    assert run.store.record(pool.judged)["figures"]["too_long"] == 1
     assert run.store.record(pool)["figures"]["missing"] == {"too_long": 5}
     scored = pool.scored(bench(run), "mean")
     assert {c.score is None for c in scored if c.sample == 0} == {True}
@@ -128,7 +134,7 @@ class Boundless(Judge):
 def test_a_score_off_the_scale_is_missing(composed: Compose) -> None:
     config = composed(*SMALL, "k=4")
     (pool,) = pairs_of(config).pools
-    judged = Judgements(pool.pool, Boundless(scores=(1.0, 1.01, -0.5, 99.0)), None, None, 0)
+    judged = Judgements(pool.judged, Boundless(scores=(1.0, 1.01, -0.5, 99.0)), None, None, 0)
     run = executor(config)
     execute(run, judged)
     found = run.store.record(judged)["figures"]
@@ -147,7 +153,7 @@ def test_expected_scores_weigh_the_scales_tokens() -> None:
 
 def test_placeholders_in_model_text_stay_text() -> None:
     judge = replace(SelfJudge.of(JudgeConfig()), prompt="Q {prompt} A {response}", system="")
-    request = judge.request(Case("c", "{response}", (), "{prompt}"), (1,))
+    request = judge.request(Case("c", "{response}", (), "{prompt}"))
     assert request.messages[0]["content"] == "Q {response} A {prompt}"
 
 
@@ -156,8 +162,8 @@ def test_the_first_k_candidates_are_those_of_a_run_with_k(composed: Compose) -> 
         config = composed(*SMALL, f"k={k}")
         run = executor(config)
         (pool,) = pairs_of(config).pools
-        execute(run, pool.pool)
-        rows = read_jsonl(run.store.folder(pool.pool) / "candidates.jsonl")
+        execute(run, pool.judged)
+        rows = read_jsonl(run.store.folder(pool.judged) / "candidates.jsonl")
         return {(row["prompt_id"], row["sample"]): row["text"] for row in rows}
 
     three, five = texts(3), texts(5)
@@ -181,8 +187,8 @@ def test_a_stage_goes_on_from_its_last_block(composed: Compose) -> None:
     (pool,) = pairs_of(config).pools
     Dying.asked.clear()
     first = executor(config, Dying())
-    first.execute([pool.pool], lambda stage: None)
-    assert "ConnectionResetError: gone" in first.failures[pool.pool].error
+    first.execute([pool.judged], lambda stage: None)
+    assert "ConnectionResetError: gone" in first.failures[pool.judged].error
     asked = list(Dying.asked)
     assert len(asked) == 2
 
@@ -192,13 +198,13 @@ def test_a_stage_goes_on_from_its_last_block(composed: Compose) -> None:
             return super().answer(requests)
 
     second = executor(config, Rest())
-    execute(second, pool.pool)
+    execute(second, pool.judged)
     assert len(asked) == 2 + 4, "of four blocks of two prompts, two were done"
-    rows = list(read_jsonl(second.store.folder(pool.pool) / "candidates.jsonl"))
+    rows = list(read_jsonl(second.store.folder(pool.judged) / "candidates.jsonl"))
     straight = composed(*SMALL, "data.prompts_per_iteration=8", f"store={config.store}-2")
     other = executor(straight)
-    execute(other, pool.pool)
-    assert rows == list(read_jsonl(other.store.folder(pool.pool) / "candidates.jsonl"))
+    execute(other, pool.judged)
+    assert rows == list(read_jsonl(other.store.folder(pool.judged) / "candidates.jsonl"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,11 +237,11 @@ def test_what_is_read_along_is_made_again_when_it_is_gone(composed: Compose) -> 
     run, pairs = executor(config), pairs_of(config)
     execute(run, pairs)
     (pool,) = pairs.pools
-    run.store.redo(pool.pool.key)
+    run.store.redo(pool.judged.key)
     again = executor(config)
     assert missing([pairs], again.store) == [], "the pairs are there, whatever led to them"
     other = pairs_of(composed(*SMALL, "pairing.margin=0.01"))
-    assert missing([other], again.store) == [pool.pool, other]
+    assert missing([other], again.store) == [pool.judged, other]
     execute(again, other)
 
 
@@ -260,10 +266,10 @@ def row(prompt: str, score: float | None) -> dict[str, Any]:
 
 def test_the_error_of_a_mean_counts_prompts_not_samples() -> None:
     rows = [row("a", 1.0), row("a", 1.0), row("b", 0.0), row("b", 0.0), row("b", None)]
-    found = figures(rows, Boundless())
+    found = figures(rows, (0, 1))
     assert (found["mean"], found["valid"], found["missing"]) == (0.5, 4, {"x": 1})
     assert found["error"] == pytest.approx(math.sqrt(0.5) / math.sqrt(2))
-    assert figures([row("a", None)], Boundless())["mean"] is None
+    assert figures([row("a", None)], (0, 1))["mean"] is None
 
 
 def test_histograms_hold_both_ends() -> None:

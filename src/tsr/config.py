@@ -5,6 +5,7 @@ Settings marked neutral never change a result and stay out of the keys.
 Nothing heavy is imported here: composing and planning must stay light.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,7 +172,7 @@ class VLLMConfig(Section):
         choices=("auto", "yes", "no"),
         neutral=True,
     )
-    kv_cache_gib: float = setting(2.0, "Memory for keys and values on a CPU.", gt=0, neutral=True)
+    kv_cache_gib: int = setting(2, "Memory for keys and values on a CPU.", ge=1, neutral=True)
 
 
 @dataclass
@@ -305,9 +306,9 @@ class JudgeConfig(Section):
         for name, member in self.members.items():
             member.check(f"{path}.members.{name}")
         for name, weight in self.weights.items():
-            if name not in self.members or weight <= 0:
+            if name not in self.members or not 0 < weight < math.inf:
                 raise Refused(
-                    f"{path}.weights.{name}={weight}: must be > 0 and of a member "
+                    f"{path}.weights.{name}={weight}: must be > 0, finite, and of a member "
                     f"({', '.join(self.members) or 'there are none'})"
                 )
 

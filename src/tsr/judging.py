@@ -1,6 +1,6 @@
 """From a judge's config to scored pools: who asks, what is combined, and what noise is added."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -22,6 +22,7 @@ class Judging:
     """A configured judge, or an ensemble of them; it only describes work.
 
     external: the model that judges; None where the run's own models do.
+    phase1, phase2: which of those it is then (judge.phase1, judge.phase2).
     """
 
     judge: Judge
@@ -30,12 +31,14 @@ class Judging:
     noise: NoiseConfig
     members: Mapping[str, "Judging"]
     weights: Mapping[str, float]
+    phase1: str
+    phase2: str
 
     @classmethod
     def of(cls, config: JudgeConfig, engine: EngineConfig, field: str = "judge") -> Self:
         """What the config names. Raises Refused where its settings do not go together."""
         kind = resolve(f"{field}._target_", config._target_, Judge)
-        judge = call(f"{field}.options", partial(kind.of, config), config.options)
+        judge = _made(field, kind, config)
         engine = config.engine or engine
         if judge.needs_model and not config.members:
             _check_engine(field, config, engine, judge)
@@ -44,26 +47,41 @@ class Judging:
             for name, member in config.members.items()
         }
         external = Pretrained.of(config.model) if config.model else None
-        return cls(judge, external, engine, config.noise, members, config.weights)
+        phases = config.phase1, config.phase2
+        return cls(judge, external, engine, config.noise, members, config.weights, *phases)
 
-    def scores(self, pool: Pool, rivals: Pool, judge: Model, seed: int, aggregate: str) -> Scores:
+    def scores(self, pool: Pool, rivals: Pool, who: "Who", seed: int, aggregate: str) -> Scores:
         """The pool with its scores.
 
         rivals: whose answers a comparing judge sets candidates against.
-        judge: the run's model that judges, unless the judge is external.
+        who: the run's model that judges, for a judge (or a member) that is not external.
         """
-        scores = self._plain(pool, rivals, judge, seed, aggregate)
+        scores = self._plain(pool, rivals, who, seed, aggregate)
         return scores if self.noise.none else Noisy(scores, self.noise)
 
-    def _plain(self, pool: Pool, rivals: Pool, judge: Model, seed: int, aggregate: str) -> Scores:
+    def _plain(self, pool: Pool, rivals: Pool, who: "Who", seed: int, aggregate: str) -> Scores:
         if self.members:
-            scored = [m.scores(pool, rivals, judge, seed, aggregate) for m in self.members.values()]
+            scored = [m.scores(pool, rivals, who, seed, aggregate) for m in self.members.values()]
             weights = tuple(self.weights.get(name, 1.0) for name in self.members)
             return Ensemble(tuple(scored), tuple(self.members), weights, aggregate)
         if not self.judge.needs_model:
             return Judgements(pool, self.judge, None, None, 0)
         against = rivals if self.judge.compares else None
-        return Judgements(pool, self.judge, self.external or judge, self.engine, seed, against)
+        return Judgements(pool, self.judge, self.external or who(self), self.engine, seed, against)
+
+
+# Which of the run's models judges; members of an ensemble may differ in that.
+Who = Callable[[Judging], Model]
+
+
+def _made(field: str, kind: type[Judge], config: JudgeConfig) -> Judge:
+    """The judge's object. It tells of its settings as `judge.` something, wherever it is."""
+    try:
+        return call(f"{field}.options", partial(kind.of, config), config.options)
+    except Refused as error:
+        told = str(error)
+        inside = told.startswith("judge.") and not told.startswith(field)
+        raise Refused(field + told.removeprefix("judge") if inside else told) from error
 
 
 def _check_engine(field: str, config: JudgeConfig, engine: EngineConfig, judge: Judge) -> None:

@@ -1,6 +1,6 @@
 """The lab: one iteration's bench. It knows prompts, judge, K and recipes; it only describes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +97,13 @@ class Lab:
         Without `future` these are phase 1's; with it phase 2's, which may have other prompts
         (variant.phase2_prompts) and another judge (judge.phase2).
         """
-        prompts, judge = self.prompts(1 if future is None else 2), self._judging(future)
+        prompts, who = self.prompts(1 if future is None else 2), self._who(future)
         roles: dict[str, str] = {}
 
         def pool_of(value: Any) -> Any:
             if not isinstance(value, Model | Anchor):
                 return value
-            pool = self._pool(value, prompts, judge)
+            pool = self._pool(value, prompts, who)
             roles.setdefault(pool.key, self._role(value))
             return pool
 
@@ -121,14 +121,19 @@ class Lab:
             seed=self.config.seed,
         )
 
-    def _judging(self, future: Model | None) -> Model:
-        who = self.config.judge.phase1 if future is None else self.config.judge.phase2
-        judges = {"current": self.now, "m0": self.lineage[0], "future": future}
-        judge = judges[who]
-        assert judge is not None, "the schema lets only phase 2 ask for the future model"
-        return judge
+    def _who(self, future: Model | None) -> Callable[[Judging], Model]:
+        models = {"current": self.now, "m0": self.lineage[0], "future": future}
 
-    def _pool(self, value: Model | Anchor, prompts: Prompts, judge: Model) -> Scores:
+        def who(judging: Judging) -> Model:
+            judge = models[judging.phase1 if future is None else judging.phase2]
+            assert judge is not None, "the schema lets only phase 2 ask for the future model"
+            return judge
+
+        return who
+
+    def _pool(
+        self, value: Model | Anchor, prompts: Prompts, who: Callable[[Judging], Model]
+    ) -> Scores:
         """A model's candidates with their scores."""
         if isinstance(value, Anchor):
             # Where the anchor is the current model itself, a fresh pool is a second draw from it.
@@ -138,7 +143,7 @@ class Lab:
             pool = self.candidates(value, prompts)
         # The same rivals for every pool, so that win rates of two pools compare.
         rivals, config = self.candidates(self.now, prompts), self.config
-        return self.judging.scores(pool, rivals, judge, config.seed, config.pairing.aggregate)
+        return self.judging.scores(pool, rivals, who, config.seed, config.pairing.aggregate)
 
     def _role(self, value: Model | Anchor) -> str:
         """What pairs say of where a side comes from."""

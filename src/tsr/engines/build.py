@@ -39,10 +39,11 @@ def _vllm(config: EngineConfig, resources: ResourcesConfig) -> Engine:
     vllm_start.require()
     make = partial(VLLMEngine, config, resources)
     where = vllm_start.choice(config.vllm.process, config, cpu="inside", gpu="own")
+    ends = config.vllm.between == "end"
     if resources.data_parallel == 1:
-        return make() if where == "inside" else ProcessEngine(make)
+        return make() if where == "inside" else ProcessEngine(make, ends=ends)
     environments = [_devices(copy, resources) for copy in range(resources.data_parallel)]
-    return Replicas([ProcessEngine(make, environment) for environment in environments])
+    return Replicas([ProcessEngine(make, environment, ends) for environment in environments])
 
 
 def _devices(copy: int, resources: ResourcesConfig) -> dict[str, str]:

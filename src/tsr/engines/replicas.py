@@ -1,16 +1,21 @@
 """Several copies of an engine that share the work: data parallelism."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tsr.engines.base import Answer, Engine, ModelFiles, Request
+from tsr.engines.process import ProcessEngine
 
 T = TypeVar("T")
 
 
 class Replicas:
-    """Each copy answers every n-th request; the answers come in the order of the requests."""
+    """Each copy answers every n-th request; the answers come in the order of the requests.
+
+    An error reaches the caller when all copies are done, so the others stay usable. Where the
+    caller is interrupted, copies in processes of their own are killed: nobody waits for them.
+    """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.engines = list(engines)
@@ -22,7 +27,8 @@ class Replicas:
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See Engine.answer."""
         count = len(self.engines)
-        parts = self._each(lambda engine, i: engine.answer(requests[i::count]))
+        shares = [requests[i::count] for i in range(count)]
+        parts = self._each(lambda engine, i: engine.answer(shares[i]) if shares[i] else [])
         rest = [iter(part) for part in parts]
         return [
             next(rest[number % count])
@@ -48,4 +54,15 @@ class Replicas:
 
     def _each(self, do: Callable[[Engine, int], T]) -> list[T]:
         with ThreadPoolExecutor(len(self.engines)) as pool:
-            return list(pool.map(do, self.engines, range(len(self.engines))))
+            try:
+                doing = [pool.submit(do, engine, i) for i, engine in enumerate(self.engines)]
+                wait(doing)
+            except BaseException:
+                self._kill()
+                raise
+        return [future.result() for future in doing]
+
+    def _kill(self) -> None:
+        for engine in self.engines:
+            if isinstance(engine, ProcessEngine):
+                engine.kill()

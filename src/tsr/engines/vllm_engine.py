@@ -5,7 +5,8 @@ a process of its own, and `tsr.engines.replicas` for several that share the work
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,11 @@ class VLLMEngine:
     def close(self) -> None:
         """End the engine and give its memory back."""
         if self._llm is not None:
-            llm, self._llm = self._llm, None
+            self._llm.llm_engine.engine_core.shutdown()
+            self._llm = None
             self._shape = self._weights = ""
             self._asleep = False
-            vllm_start.end(llm)
+            vllm_start.give_back()
 
     @property
     def _loaded(self) -> ModelFiles:
@@ -140,10 +142,20 @@ class VLLMEngine:
         if weights != self._weights:
             dtype = vllm_start.DTYPES[self.config.dtype]
             arguments = (str(model.base), str(adapter) if adapter else None, dtype)
-            self._weights = ""  # until it is done they are nobody's
-            self._llm.collective_rpc("take_weights", args=arguments)
-            self._llm.reset_prefix_cache()
+            with self._ended_by_failure():
+                self._llm.collective_rpc("take_weights", args=arguments)
+                self._llm.reset_prefix_cache()
             self._weights = weights
+
+    @contextmanager
+    def _ended_by_failure(self) -> Iterator[None]:
+        """A call that fails or is interrupted leaves half-loaded weights, or requests that the
+        next call would wait for: such an engine must not go on."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _check_rank(self, adapter: Path) -> None:
         from tsr.engines.merge import adapter_rank
@@ -201,14 +213,12 @@ class VLLMEngine:
     def _generate(self, asks: Sequence[_Ask]) -> list[Any]:
         from vllm import TokensPrompt
 
-        return list(
-            self._running.generate(
-                [TokensPrompt(prompt_token_ids=list(ask.prompt)) for ask in asks],
-                [self._sampling(ask) for ask in asks],
-                lora_request=[self._adapter(ask.model) for ask in asks],
-                use_tqdm=False,
-            )
-        )
+        prompts = [TokensPrompt(prompt_token_ids=list(ask.prompt)) for ask in asks]
+        sampling = [self._sampling(ask) for ask in asks]
+        adapters = [self._adapter(ask.model) for ask in asks]
+        with self._ended_by_failure():
+            made = self._llm.generate(prompts, sampling, lora_request=adapters, use_tqdm=False)
+        return list(made)
 
     def _sampling(self, ask: _Ask) -> Any:
         from vllm import SamplingParams

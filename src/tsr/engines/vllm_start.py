@@ -1,6 +1,7 @@
 """How a vLLM engine is started, on a CPU and on GPUs."""
 
 import gc
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +12,10 @@ from tsr.engines.base import EngineError
 
 WORKER = "tsr.engines.vllm_worker.Weights"
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+# Variables that were set here, for an earlier engine of this process.
+_OURS: set[str] = set()
+SMALLEST_STEP = 2048  # tokens
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# On a CPU vLLM cannot seed a request whose prompt is read in several steps, so none may be split:
-# a step must have room for all prompts that it may begin with.
-WHOLE_PROMPTS = 32768
 
 
 def require() -> None:
@@ -44,9 +45,13 @@ def start(config: EngineConfig, resources: ResourcesConfig, base: Path, trusted:
     """A vllm.LLM with the checkpoint loaded, in this process."""
     require()
     _environment(config)
+    # It says at its import that a CPU has no Triton.
+    logging.getLogger("vllm.triton_utils").setLevel(logging.ERROR)
     from vllm import LLM
 
-    arguments = _common(config, resources) | (_gpu(config, resources) if on_gpu(config) else _cpu())
+    arguments = _common(config, resources) | (
+        _gpu(config, resources) if on_gpu(config) else _cpu(config, base)
+    )
     try:
         return LLM(str(base), trust_remote_code=trusted, **arguments)
     except (RuntimeError, ValueError) as error:
@@ -56,12 +61,10 @@ def start(config: EngineConfig, resources: ResourcesConfig, base: Path, trusted:
         ) from error
 
 
-def end(llm: Any) -> None:
-    """Stop an engine and give its memory back."""
+def give_back() -> None:
+    """What an engine leaves in this process when nothing refers to it any more."""
     from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
-    llm.llm_engine.engine_core.shutdown()
-    del llm
     cleanup_dist_env_and_memory()
     gc.collect()
 
@@ -74,10 +77,12 @@ def _environment(config: EngineConfig) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_CPU_OMP_THREADS_BIND": cores,  # vLLM's own default takes one core only
-        "VLLM_CPU_KVCACHE_SPACE": f"{config.vllm.kv_cache_gib:g}",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.vllm.kv_cache_gib),
     }
     for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+        if name not in os.environ or name in _OURS:
+            _OURS.add(name)
+            os.environ[name] = value
 
 
 def _common(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:
@@ -92,6 +97,7 @@ def _common(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:
         "worker_extension_cls": WORKER,
         "tensor_parallel_size": resources.tensor_parallel,
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     if serves_adapters(config):
         rank = min(r for r in RANKS if r >= config.vllm.max_lora_rank)
@@ -105,8 +111,18 @@ def serves_adapters(config: EngineConfig) -> bool:
     return choice(config.vllm.serve, config, cpu="weights", gpu="adapters") == "adapters"
 
 
-def _cpu() -> dict[str, Any]:
-    return {"enable_chunked_prefill": False, "max_num_batched_tokens": WHOLE_PROMPTS}
+def _cpu(config: EngineConfig, base: Path) -> dict[str, Any]:
+    """On a CPU vLLM cannot seed a request whose prompt it reads in several steps: none is split.
+
+    A step must then have room for the longest prompt. It gets no more: larger steps are slower,
+    since what one layer hands to the next no longer fits the processor's cache.
+    """
+    from transformers import AutoConfig
+
+    known = AutoConfig.from_pretrained(base, local_files_only=True).get_text_config()
+    longest = config.context or int(known.max_position_embeddings)
+    step = max(longest, SMALLEST_STEP)
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": step}
 
 
 def _gpu(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,12 +53,16 @@ class Engines:
     def get(self, config: EngineConfig, model: ModelFiles) -> Engine:
         """The engine with the model loaded; the ones too many give their memory back first."""
         name = (repr(config), model.family)
-        engine = self._warm.pop(name, None)
-        while len(self._warm) >= self._most:
+        while name not in self._warm and len(self._warm) >= self._most:
             self._warm.pop(next(iter(self._warm))).close()
-        self._warm[name] = engine or self._build(config)
-        self._warm[name].load(model)
-        return self._warm[name]
+        engine = self._warm.pop(name, None) or self._build(config)
+        try:
+            engine.load(model)
+        except BaseException:  # what it holds now, nobody knows
+            engine.close()
+            raise
+        self._warm[name] = engine
+        return engine
 
     def pause(self) -> None:
         """Make room for a training."""
@@ -66,9 +70,10 @@ class Engines:
             engine.pause()
 
     def close(self) -> None:
-        """Give back the memory of all."""
-        while self._warm:
-            self._warm.popitem()[1].close()
+        """Give back the memory of all, even if one fails to."""
+        with ExitStack() as stack:
+            while self._warm:
+                stack.callback(self._warm.popitem()[1].close)
 
 
 @dataclass

@@ -61,10 +61,13 @@ def study(args: argparse.Namespace) -> None:
 
 
 def _questions(path: Path, fmt: str, limit: int | None) -> list[Question]:
+    if limit is not None and limit < 1:
+        raise Refused(f"--limit {limit}: must be >= 1")
     try:
         return read_labelled(path, fmt)[:limit]
     except (BadData, OSError) as error:
-        raise Refused(f"{path}: {error}") from error
+        told = str(error)
+        raise Refused(told if str(path) in told else f"{path}: {told}") from error
 
 
 def _judge(

@@ -44,7 +44,7 @@ def judged_by(config: RunConfig, who: str, questions: Sequence[Question]) -> Jud
     judging = Judging.of(config.judge, config.engine)
     run = build_run(config)
     model = _model(run, who)
-    scores = judging.scores(given, given, model, config.seed, config.pairing.aggregate)
+    scores = judging.scores(given, given, lambda _: model, config.seed, config.pairing.aggregate)
     return Judged(_name(config, judging, model in walk([scores]), who), scores)
 
 

@@ -74,8 +74,11 @@ class Judge:
         raise NotImplementedError
 
     def questions(self, case: Case, rivals: Sequence[Case]) -> list[Question]:
-        """All that is asked about a case; `rivals` are answers to the same prompt."""
-        return [Question((self.request(case),))]
+        """All that is asked about a case; `rivals` are answers to the same prompt.
+
+        Without a model one question that asks nothing.
+        """
+        return [Question((self.request(case),) if self.needs_model else ())]
 
     def verdict(self, case: Case, question: Question, answers: Sequence[Answer]) -> Verdict:
         """The verdict that the answers to a question's requests give, in their order."""

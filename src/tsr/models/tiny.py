@@ -10,6 +10,8 @@ ARCHITECTURES: dict[str, tuple[str, str | None]] = {
     "qwen": ("Qwen2Config", None),
     "mistral": ("MistralConfig", "<s>"),
 }
+# Raised when what is built changes.
+VERSION = 2
 PAD = "<pad>"
 # Qwen's tokenizer class adds this one in any case; here it has a row in the embeddings.
 END = "<|endoftext|>"
@@ -50,9 +52,9 @@ def _config(architecture: str, vocabulary: int, ids: dict[str, int | None]) -> A
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,  # the smallest that vLLM knows
         max_position_embeddings=CONTEXT,
         sliding_window=None,
         tie_word_embeddings=False,

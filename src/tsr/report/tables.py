@@ -43,6 +43,14 @@ def _dropped(row: Row) -> str:
     return "-" if dropped is None else ", ".join(f"{n} {why}" for why, n in dropped.items() if n)
 
 
+def _missing(row: Row) -> str:
+    """How many judgements gave no score, and why."""
+    reasons = row.get("missing_judgements")
+    if not reasons:
+        return number(row.get("parse_failures"))
+    return ", ".join(f"{n} {why}" for why, n in reasons.items())
+
+
 def _heldout(row: Row) -> str:
     if row.get("heldout") is None:
         return "-"
@@ -84,7 +92,7 @@ LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("prompts dropped", lambda row: _dropped(row) or "0"),
     ("best score tied", lambda row: percent(row.get("tied_best"))),
     ("judge scores, low to high", _histogram),
-    ("parse failures", lambda row: number(row.get("parse_failures"))),
+    ("judgements missing", _missing),
     ("rejected from anchor", lambda row: percent(row.get("rejected_from_anchor"))),
     ("chosen from future", lambda row: percent(row.get("chosen_from_future"))),
     ("score chosen / rejected", _scores),

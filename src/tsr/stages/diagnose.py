@@ -1,6 +1,7 @@
 """Diagnosis of one iteration: what its pairs and its training look like, and what is alarming."""
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -70,10 +71,12 @@ class Diagnose(Stage):
         pools = [bench.figures(pool) for pool in self.pools]
         asked, valid = (sum(pool[k] for pool in pools) for k in ("judgements", "valid"))
         histograms = [pool["histogram"] for pool in pools]
+        missing = sum((Counter(pool["missing"]) for pool in pools), Counter())
         top, binned = sum(h[-1] for h in histograms), sum(map(sum, histograms))
         return {
             "judgements": asked,
             "parse_failures": asked - valid,
+            "missing_judgements": dict(missing),
             "top_of_scale": top / binned if binned else None,
             "histogram": [sum(bins) for bins in zip(*histograms, strict=True)],
         }

@@ -80,13 +80,13 @@ class Generate(Pool):
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Take what a sibling has, sample the rest in blocks of prompts of like length."""
-        first, rows = known_rows(bench, self, self.k, "candidates.jsonl")
-        if first < self.k:
-            rows += self._sampled(bench, first)
-        made = [r for r in rows if r["finish"] != "too_long"]
+        first, known = known_rows(bench, self, self.k, "candidates.jsonl")
+        sampled = self._sampled(bench, first) if first < self.k else []
+        made = known + [r for r in sampled if r["finish"] != "too_long"]
         made.sort(key=lambda r: (r["prompt_id"], r["sample"]))
         write_jsonl(bench.folder / "candidates.jsonl", made)
-        return self._figures(bench, made) | {"reused": first * self.prompts.count}
+        work = {"units": len(made) - len(known), "reused": len(known)}
+        return self._figures(bench, made) | work
 
     def rows(self, bench: Workbench) -> list[Row]:
         """The prompts."""
@@ -146,7 +146,6 @@ class Generate(Pool):
         finish = Counter(r["finish"] for r in made)
         answered = {r["prompt_id"] for r in made}
         return {
-            "units": len(made),
             "candidates": len(made),
             "tokens": sum(r["tokens"] for r in made),
             "cut_at_max_tokens": finish["length"],

@@ -66,9 +66,16 @@ class Judgements(Scores):
         return self.judge.low, self.judge.high
 
     @property
+    def by_candidate(self) -> bool:
+        """Of comparisons."""
+        return self.judge.compares
+
+    @property
     def count(self) -> int:
         """How many judgements are asked for."""
-        return self.pool.count * self.judge.asked(self.rivals.each if self.rivals else 0)
+        # An answer is no rival of its own.
+        others = self.rivals.each - (self.rivals == self.pool) if self.rivals else 0
+        return self.pool.count * self.judge.asked(others)
 
     @cached_property
     def siblings(self) -> tuple[Sibling, ...]:
@@ -98,8 +105,8 @@ class Judgements(Scores):
         tokens = {name: sum(r.pop(name, 0) for r in made) for name in (_SENT, _CACHED)}
         rows = sorted(rows + made, key=lambda r: [r[name] for name in KEYS])
         write_jsonl(bench.folder / FILE, rows)
-        found = figures(rows, self.scale, by_candidate=self.judge.compares)
-        return found | tokens | {"reused": len(rows) - len(made)}
+        found = figures(rows, self.scale, self.by_candidate)
+        return found | tokens | {"units": len(made), "reused": len(rows) - len(made)}
 
     def _asked(self, bench: Workbench, first: int) -> list[_Asked]:
         """All questions about samples from number `first` on."""
@@ -160,7 +167,8 @@ class Judgements(Scores):
 
     def _seeded(self, asked: _Asked, request: Request) -> Request:
         """Options are not drawn: without seeds of their own, equal questions are one."""
-        return replace(request, id="", seeds=(0,) if request.options else self._seeds(asked))
+        seeds = (0,) * self.judge.n if request.options else self._seeds(asked)
+        return replace(request, id="", seeds=seeds)
 
     def _verdicts(self, asked: _Asked, answers: Sequence[Answer]) -> list[Row]:
         """n rows. Answers come request by request, and by sample within each."""

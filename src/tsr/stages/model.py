@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from tsr.config import ModelConfig
 from tsr.engines.base import ModelFiles
 from tsr.hashing import content_hash
-from tsr.models import smollm2
+from tsr.models import smollm2, tiny
 from tsr.settings import Refused, setting
 from tsr.stage import Stage
 from tsr.workbench import Workbench
@@ -53,7 +53,8 @@ class Pretrained(Model):
     """Mb, known by its hub revision or the hash of its files, with its chat template.
 
     template: the Jinja text itself, or None for the tokenizer's own.
-    content: for source=local the hash of the folder's files, for smollm2 the package's version.
+    content: for source=local the hash of the folder's files, for smollm2 the package's version,
+        for tiny its builder's.
     """
 
     kind: ClassVar[str] = "pretrained"
@@ -138,6 +139,8 @@ def _template(name: str | None) -> str | None:
 def _content(config: ModelConfig) -> str | None:
     if config.source == "smollm2":
         return f"{smollm2.PACKAGE}=={smollm2.VERSION}"
+    if config.source == "tiny":
+        return f"version {tiny.VERSION}"
     return _folder_hash(config.path) if config.source == "local" else None
 
 

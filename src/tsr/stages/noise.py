@@ -36,6 +36,11 @@ class Noisy(Scores):
         return self.scores.scale
 
     @property
+    def by_candidate(self) -> bool:
+        """Unchanged."""
+        return self.scores.by_candidate
+
+    @property
     def count(self) -> int:
         """As many judgements."""
         return self.scores.count
@@ -44,7 +49,7 @@ class Noisy(Scores):
         """Copy the judgements, each with its noise."""
         rows = [self._noisy(row) for row in self.scores.rows(bench)]
         write_jsonl(bench.folder / FILE, rows)
-        return figures(rows, self.scale)
+        return figures(rows, self.scale, self.by_candidate)
 
     def _noisy(self, row: Row) -> Row:
         if row["score"] is None:

@@ -38,6 +38,11 @@ class Scores(Stage):
         raise NotImplementedError
 
     @property
+    def by_candidate(self) -> bool:
+        """Whether only the mean over a candidate's judgements is a score; see `figures`."""
+        return False
+
+    @property
     def companions(self) -> tuple[Stage, ...]:
         """Whoever reads scores reads the candidates."""
         return (self.judged,)
