@@ -91,7 +91,7 @@ CONTRADICTIONS = [
     ("model=qwen model.template=nowhere.jinja", "model.template=nowhere.jinja: must be llama2"),
     ("data.ift.kind=none model.sft=ift", "data.ift.kind=none"),
     ("data.prompts.kind=file data.prompts.path=nowhere", "no such file"),
-    ("model=tiny engine.name=reward", "judge.engine.name=reward: SelfJudge needs one with text"),
+    ("model=tiny engine.name=reward", "engine.name=reward: makes no text"),
     (
         "judge=autoj_6b +engine@judge.engine=vllm judge.engine.name=reward",
         "judge.engine.name=reward: AutoJ needs one with text",

@@ -51,7 +51,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Counting:
     """Who answers every judge."""
     made = Counting(by_length)
-    monkeypatch.setattr(cli, "build_engine", lambda config, resources: made)
+    monkeypatch.setattr("tsr.sweep.build_engine", lambda config, resources: made)
     return made
 
 

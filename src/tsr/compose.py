@@ -85,6 +85,20 @@ def one_line(error: Exception) -> str:
     return text + _allowed(str(error), root)
 
 
+UNDER_NULL = (
+    "a setting is given inside a section that is null: give the section first, as in "
+    "+engine@judge.engine=vllm or +model@judge.model=smollm2"
+)
+
+
+def under_null(error: Exception) -> bool:
+    """Whether OmegaConf failed so on `judge.engine.name=vllm` while judge.engine is null."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "omegaconf" in trace.tb_frame.f_code.co_filename
+
+
 def _allowed(message: str, root: Exception) -> str:
     """The keys that a section takes, and the nearest, where a key was not among them."""
     key = getattr(root, "full_key", None) or getattr(root, "key", None)

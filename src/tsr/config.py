@@ -582,6 +582,12 @@ class RunConfig(Section):
     def check(self, path: str = "") -> None:
         """See Section.check; an adapter that SFT makes is the one that DPO goes on training."""
         super().check(path)
+        if self.model.source == "api":
+            raise Refused(
+                "model.source=api: what a server has cannot be trained; it may judge"
+            )
+        if self.engine.name == "reward":
+            raise Refused("engine.name=reward: makes no text; it is for judge.engine")
         sft, dpo = self.train.sft, self.train.dpo
         chained = self.model.sft == "ift" and sft.method == dpo.method == "lora"
         adapters = [(t.lora_rank, t.lora_alpha) for t in (sft, dpo)]

@@ -10,7 +10,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from tsr.compose import CONFIG, ConfigErrors, conf_folder, one_line, register, to_run_config
+from tsr.compose import (
+    CONFIG,
+    UNDER_NULL,
+    ConfigErrors,
+    conf_folder,
+    one_line,
+    register,
+    to_run_config,
+    under_null,
+)
 from tsr.quiet import log_to_terminal
 from tsr.store.errors import StoreError
 from tsr.sweep import RunFailed, run_all
@@ -57,6 +66,10 @@ def guarded(command: Callable[[], Any]) -> int:
         command()
     except ConfigErrors as error:
         return _say(one_line(error), WRONG_CONFIG)
+    except (AssertionError, AttributeError) as error:
+        if not under_null(error):
+            raise
+        return _say(UNDER_NULL, WRONG_CONFIG)
     except (StoreError, RunFailed) as error:
         return _say(str(error), FAILED)
     except KeyboardInterrupt:

@@ -52,19 +52,8 @@ class Sweep:
         self.configs = [pinned(config) for config in self.configs]
         runs = [build_run(config) for config in self.configs]
         self.runs = named(runs)
-        first = self.configs[0]
-        if any(config.store != first.store for config in self.configs):
-            raise Refused("store: the runs of a sweep share one store; give a single value")
-        self.store = Store(Path(first.store), check=first.store_check, revision=git_revision())
-        resources = first.resources
-        if any(config.resources != resources for config in self.configs):
-            raise Refused("resources: the runs of a sweep share them; give a single value each")
-        self.executor = LocalExecutor(
-            self.store,
-            Reporter(self.console),
-            partial(build_engine, resources=resources),
-            resources.engines,
-        )
+        self.executor = executor_for(self.configs, self.console)
+        self.store = self.executor.store
 
     def plan(self) -> Plan:
         """The plan of all runs together."""
@@ -120,6 +109,21 @@ class Sweep:
         failed = [f for one in finished for f in one.failures if f.log is not None]
         if failed:
             raise RunFailed("; ".join(dict.fromkeys(f"{f.stage.label}: {f.error}" for f in failed)))
+
+
+def executor_for(configs: Sequence[RunConfig], console: Console) -> LocalExecutor:
+    """What carries out the stages of these configs. Refused where they cannot share it."""
+    first = configs[0]
+    if any(config.store != first.store for config in configs):
+        raise Refused("store: the runs of a sweep share one store; give a single value")
+    if any(config.resources != first.resources for config in configs):
+        raise Refused("resources: the runs of a sweep share them; give a single value each")
+    return LocalExecutor(
+        Store(Path(first.store), check=first.store_check, revision=git_revision()),
+        Reporter(console),
+        partial(build_engine, resources=first.resources),
+        first.resources.engines,
+    )
 
 
 def run_all(configs: Sequence[RunConfig]) -> list[Finished]:

@@ -14,6 +14,9 @@ WORKER = "tsr.engines.vllm_worker.Weights"
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 # Variables that were set here, for an earlier engine of this process.
 _OURS: set[str] = set()
+# Tokens of a block of the prefix cache: the fewest that the CPU's attention takes. vLLM's default
+# of 128 is longer than most prompts, which are then read once for each of their samples.
+CPU_BLOCK = 32
 SMALLEST_STEP = 2048  # tokens
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -122,7 +125,11 @@ def _cpu(config: EngineConfig, base: Path) -> dict[str, Any]:
     known = AutoConfig.from_pretrained(base, local_files_only=True).get_text_config()
     longest = config.context or int(known.max_position_embeddings)
     step = max(longest, SMALLEST_STEP)
-    return {"enable_chunked_prefill": False, "max_num_batched_tokens": step}
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": step,
+        "block_size": CPU_BLOCK,
+    }
 
 
 def _gpu(config: EngineConfig, resources: ResourcesConfig) -> dict[str, Any]:

@@ -11,19 +11,16 @@ from pathlib import Path
 from tsr.compose import compose_all
 from tsr.config import RunConfig
 from tsr.data.load import BadData
-from tsr.engines.build import build_engine
-from tsr.executors.local import Bench, LocalExecutor
+from tsr.executors.local import Bench
 from tsr.judge.study import Judged, judged_by
 from tsr.pin import pinned
-from tsr.progress import Reporter, console
-from tsr.provenance import git_revision
+from tsr.progress import console
 from tsr.quality import Quality, Question, as_json, plot, read_labelled, table
 from tsr.quality.labelled import EXPECTED
 from tsr.run import guarded
 from tsr.settings import Refused
-from tsr.store import Store
 from tsr.store.files import write_atomic
-from tsr.sweep import RunFailed
+from tsr.sweep import RunFailed, executor_for
 
 
 def main() -> None:
@@ -74,18 +71,16 @@ def _judge(
     configs: Sequence[RunConfig], judged: Sequence[Judged], questions: Sequence[Question]
 ) -> dict[str, Quality]:
     """Execute what is missing, then measure each judge. Raises RunFailed if a stage failed."""
-    first = configs[0]
-    store = Store(Path(first.store), check=first.store_check, revision=git_revision())
-    reporter, build = Reporter(console()), partial(build_engine, resources=first.resources)
-    executor = LocalExecutor(store, reporter, build, first.resources.engines)
+    executor = executor_for(configs, console())
     with closing(executor):
         executor.execute([j.scores for j in judged], lambda _: None)
     if executor.failures:
         told = [f"{f.stage.label}: {f.error}" for f in executor.failures.values()]
         raise RunFailed("; ".join(told))
-    bench = Bench(store.root, store, executor.engines, reporter)
+    store = executor.store
+    bench = Bench(store.root, store, executor.engines, executor.reporter)
     names = _unique([j.name for j in judged])
-    aggregate = first.pairing.aggregate
+    aggregate = configs[0].pairing.aggregate
     return {n: j.quality(bench, questions, aggregate) for n, j in zip(names, judged, strict=True)}
 
 

@@ -22,6 +22,8 @@ from tsr.stages.scores import FILE, KEYS, Row, Scores, figures
 from tsr.stages.siblings import known_rows
 from tsr.workbench import Workbench
 
+# A candidate that a judge has nothing to compare with: its row says so.
+UNASKED = Question(())
 # What blocks remember beside the rows: prompt tokens sent, and those known from a shared prefix.
 _SENT, _CACHED = "prompt_tokens", "cached_tokens"
 
@@ -115,8 +117,11 @@ class Judgements(Scores):
             _Asked(case, c, question, number)
             for case, c in cases
             if c.sample >= first
-            for number, question in enumerate(self.judge.questions(case, rivals[c.prompt_id]))
+            for number, question in enumerate(self._questions(case, rivals[c.prompt_id]))
         ]
+
+    def _questions(self, case: Case, rivals: Sequence[Case]) -> Sequence[Question]:
+        return self.judge.questions(case, rivals) or [UNASKED]
 
     def _cases(self, bench: Workbench, pool: Pool) -> list[tuple[Case, Candidate]]:
         prompts = {row.id: row for row in pool.rows(bench)}
@@ -138,7 +143,10 @@ class Judgements(Scores):
     def _answered(self, bench: Workbench, asked: Sequence[_Asked], first: int) -> list[Row]:
         assert self.model is not None
         assert self.engine is not None
-        rows = [r for a in asked if not a.question.requests for r in self._verdicts(a, [])]
+        unasked = [a for a in asked if a.question is UNASKED]
+        rows = [_row(a, 0, Verdict(None, reason="no_rival"), self.scale) for a in unasked]
+        closed = [a for a in asked if a.question is not UNASKED and not a.question.requests]
+        rows += [row for a in closed for row in self._verdicts(a, [])]
         open_ones = [a for a in asked if a.question.requests]
         if not open_ones:
             return rows
