@@ -343,7 +343,7 @@ def test_the_model_of_a_server(fake: Fake) -> None:
 def test_a_server_without_a_list(fake: Fake) -> None:
     fake.models = None
     assert loaded(fake, served="unlisted").answer([many(1)])
-    with pytest.raises(EngineError, match=r"engine\.served"):
+    with pytest.raises(EngineError, match=r"engine\.server\.served"):
         loaded(fake)
 
 
@@ -519,7 +519,7 @@ def test_loopback_goes_past_the_proxy(fake: Fake, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("url", ["localhost:8000", "http://", "ftp://host/v1", "http://host:port"])
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(EngineError, match=r"engine\.url=.*http://host:8000/v1"):
+    with pytest.raises(EngineError, match=r"engine\.server\.url=.*http://host:8000/v1"):
         OpenAIEngine(url)
 
 

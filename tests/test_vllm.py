@@ -189,6 +189,15 @@ def test_adapters_share_a_batch_and_say_what_they_say_alone(
         assert apart == pytest.approx(told(together[i::3]), abs=5e-3)
 
 
+def test_full_checkpoints_are_pushed_below_adapters_as_well(
+    lora: VLLMEngine, models: dict[str, ModelFiles], expected: dict[str, list[float]]
+) -> None:
+    for name in ("full", "a", "full", "base"):
+        lora.load(models[name])
+        found = told(lora.answer([judge(text) for text in TEXTS]))
+        assert found == pytest.approx(expected[name], abs=5e-3), name
+
+
 def test_an_adapter_of_too_high_a_rank_is_refused(
     lora: VLLMEngine, models: dict[str, ModelFiles], tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
 @pytest.fixture(scope="module")
 def tuned(base: ModelFiles, tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     folder = tmp_path_factory.mktemp("tuned")
-    return ModelFiles("tuned", base.base, adapter(base.base, folder, 0))
+    return ModelFiles("7" * 64, base.base, adapter(base.base, folder, 0))
 
 
 @pytest.fixture(scope="module")

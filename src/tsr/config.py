@@ -6,6 +6,7 @@ Nothing heavy is imported here: composing and planning must stay light.
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,6 +195,15 @@ class ServerConfig(Section):
     retries: int = setting(
         6, "Further tries after 429, 5xx, time-outs and garbage.", ge=0, neutral=True
     )
+
+    def check(self, path: str = "") -> None:
+        """See Section.check; a key given where its variable's name belongs is not repeated."""
+        super().check(path)
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.key_env):
+            raise Refused(
+                f"{path}.key_env: must be the name of an environment variable (capitals, digits "
+                "and _); the key itself is never written down"
+            )
 
 
 @dataclass
@@ -583,9 +593,7 @@ class RunConfig(Section):
         """See Section.check; an adapter that SFT makes is the one that DPO goes on training."""
         super().check(path)
         if self.model.source == "api":
-            raise Refused(
-                "model.source=api: what a server has cannot be trained; it may judge"
-            )
+            raise Refused("model.source=api: what a server has cannot be trained; it may judge")
         if self.engine.name == "reward":
             raise Refused("engine.name=reward: makes no text; it is for judge.engine")
         sft, dpo = self.train.sft, self.train.dpo

@@ -40,7 +40,9 @@ class Judging:
         kind = resolve(f"{field}._target_", config._target_, Judge)
         judge = _made(field, kind, config)
         engine = config.engine or engine
-        if judge.needs_model and not config.members:
+        if config.members:
+            _check_ensemble(field, config)
+        elif judge.needs_model:
             _check_engine(field, config, engine, judge)
         members = {
             name: cls.of(member, engine, f"{field}.members.{name}")
@@ -60,6 +62,10 @@ class Judging:
         return scores if self.noise.none else Noisy(scores, self.noise)
 
     def _plain(self, pool: Pool, rivals: Pool, who: "Who", seed: int, aggregate: str) -> Scores:
+        if self.judge.compares and aggregate == "median":
+            raise Refused(
+                "pairing.aggregate=median: a comparison is won or lost, so only its mean tells"
+            )
         if self.members:
             scored = [m.scores(pool, rivals, who, seed, aggregate) for m in self.members.values()]
             weights = tuple(self.weights.get(name, 1.0) for name in self.members)
@@ -93,8 +99,31 @@ def _check_engine(field: str, config: JudgeConfig, engine: EngineConfig, judge: 
         )
     if not judge.engines and engine.name == "reward":
         raise Refused(f"{field}.engine.name=reward: {type(judge).__name__} needs one with text")
+    if engine.name == "openai" and config.scoring == "expected":
+        _check_expected(field, config, engine)
     if config.model and (config.model.source == "api") != (engine.name == "openai"):
         raise Refused(
             f"{field}.model.source={config.model.source}: source=api and engine.name=openai go "
             f"together, and the engine is {engine.name}"
         )
+
+
+def _check_expected(field: str, config: JudgeConfig, engine: EngineConfig) -> None:
+    """A server that cannot be made to begin with the opening tells of other tokens' chances."""
+    if not engine.prefill:
+        raise Refused(
+            f"{field}.scoring=expected: needs a server that goes on from a given opening "
+            "(engine.prefill=true, as vLLM's); this one takes scoring=text"
+        )
+    if config.high >= 10 and "split_digits" not in config.options:
+        raise Refused(
+            f"{field}.options.split_digits: say whether the server's model reads 10 as two tokens "
+            "(true) or one (false); scoring=expected on this scale depends on it"
+        )
+
+
+def _check_ensemble(field: str, config: JudgeConfig) -> None:
+    """What an ensemble's members say for themselves is not said of the ensemble."""
+    said = {"n": config.n != 1, "phase1": config.phase1 != "current", "model": bool(config.model)}
+    for name in (name for name, wrong in said.items() if wrong):
+        raise Refused(f"{field}.{name}: is each member's own; {field}.members.NAME.{name}=...")

@@ -1,38 +1,39 @@
 """Hub revisions that a config leaves open are resolved when a run starts, and so are in the key."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from copy import deepcopy
 
-from tsr.config import RunConfig, SourceConfig
+from tsr.config import JudgeConfig, ModelConfig, RunConfig, SourceConfig
 from tsr.settings import Refused
 
 
 def unpinned(config: RunConfig) -> list[str]:
     """The fields that name something on the hub without saying which commit of it."""
-    fields = []
-    if config.model.source == "hub" and config.model.revision is None:
-        fields.append("model.revision")
-    for name in ("prompts", "ift", "eft"):
-        source: SourceConfig = getattr(config.data, name)
-        if source.kind == "hub" and source.revision is None:
-            fields.append(f"data.{name}.revision")
-    return fields
+    return [f"{field}.revision" for field, _, _ in _open(config)]
 
 
 def pinned(config: RunConfig) -> RunConfig:
     """The same config with every open revision resolved on the hub. Refused where that fails."""
-    for field in unpinned(config):
-        if field == "model.revision":
-            revision = _resolve(field, str(config.model.repo), "model")
-            config = replace(config, model=replace(config.model, revision=revision))
-        else:
-            name = field.split(".")[1]
-            source: SourceConfig = getattr(config.data, name)
-            revision = _resolve(field, str(source.repo), "dataset")
-            changed: dict[str, Any] = {name: replace(source, revision=revision)}
-            data = replace(config.data, **changed)
-            config = replace(config, data=data)
+    config = deepcopy(config)
+    for field, place, kind in _open(config):
+        place.revision = _resolve(f"{field}.revision", str(place.repo), kind)
     return config
+
+
+def _open(config: RunConfig) -> list[tuple[str, ModelConfig | SourceConfig, str]]:
+    """(field, section, kind of hub repository) of each that has no revision."""
+    models = [("model", config.model), *_judges("judge", config.judge)]
+    sources = [(f"data.{n}", getattr(config.data, n)) for n in ("prompts", "ift", "eft")]
+    found = [(f, m, "model") for f, m in models if m.source == "hub" and m.revision is None]
+    return found + [(f, s, "dataset") for f, s in sources if s.kind == "hub" and s.revision is None]
+
+
+def _judges(field: str, judge: JudgeConfig) -> Iterator[tuple[str, ModelConfig]]:
+    """The models of external judges, members of ensembles among them."""
+    if judge.model is not None:
+        yield f"{field}.model", judge.model
+    for name, member in judge.members.items():
+        yield from _judges(f"{field}.members.{name}", member)
 
 
 def _resolve(field: str, repo: str, kind: str) -> str:

@@ -4,7 +4,7 @@ import os
 from functools import partial
 
 from tsr.config import EngineConfig, ResourcesConfig
-from tsr.engines.base import Engine
+from tsr.engines.base import Engine, EngineError
 
 
 def build_engine(config: EngineConfig, resources: ResourcesConfig | None = None) -> Engine:
@@ -22,7 +22,7 @@ def build_engine(config: EngineConfig, resources: ResourcesConfig | None = None)
     if config.name == "reward":
         from tsr.engines.reward_engine import RewardEngine
 
-        return RewardEngine(config.dtype, config.batch_size, config.device)
+        return RewardEngine(config.dtype, config.batch_size, config.device, config.context)
     from tsr.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(
@@ -37,8 +37,11 @@ def _vllm(config: EngineConfig, resources: ResourcesConfig) -> Engine:
     from tsr.engines.vllm_engine import VLLMEngine
 
     vllm_start.require()
+    vllm_start.check_device(config)
     make = partial(VLLMEngine, config, resources)
     where = vllm_start.choice(config.vllm.process, config, cpu="inside", gpu="own")
+    if resources.engines > 1:
+        where = "own"  # vLLM's groups are a process's: one engine that ends would end the other
     ends = config.vllm.between == "end"
     if resources.data_parallel == 1:
         return make() if where == "inside" else ProcessEngine(make, ends=ends)
@@ -54,6 +57,11 @@ def _devices(copy: int, resources: ResourcesConfig) -> dict[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     known = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
     own = known[copy * size : (copy + 1) * size]
+    if known and len(own) < size:
+        raise EngineError(
+            f"resources.tensor_parallel={size} x data_parallel={resources.data_parallel}: there "
+            f"are {len(known)} GPUs"
+        )
     return {"CUDA_VISIBLE_DEVICES": ",".join(own)} if known else {}
 
 

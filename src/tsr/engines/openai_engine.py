@@ -34,6 +34,10 @@ class _Call:
     key: tuple[str, int]
 
 
+# A model's content key, by which adapters are loaded.
+KEY = re.compile(r"[0-9a-f]{64}")
+
+
 class OpenAIEngine:
     """Answers through a server; see tsr.engines.base.Engine.
 
@@ -154,6 +158,16 @@ class OpenAIEngine:
                 answer = Answer(call.request.id, 0, "", "too_long", 0, length)
         self._memo[call.key] = answer
 
+    def _only(self, listed: Sequence[str]) -> str:
+        """The base, where nobody said which it is: adapters, named by their keys, are no bases."""
+        bases = [name for name in listed if not KEY.fullmatch(name)]
+        if len(bases) > 1:
+            raise EngineError(
+                f"{self._server.url} has several models ({', '.join(bases[:LISTED])}): say which "
+                "with engine.server.served=..."
+            )
+        return bases[0]
+
     async def _find(self, model: ModelFiles) -> str:
         """The id to ask for."""
         async with self._server.client() as client:
@@ -161,8 +175,10 @@ class OpenAIEngine:
             wanted = model.served or self.served
             if wanted is None:
                 if not listed:
-                    raise EngineError(f"{self._server.url} lists no models: say engine.served=...")
-                wanted = listed[0]
+                    raise EngineError(
+                        f"{self._server.url} lists no models: say engine.server.served=..."
+                    )
+                wanted = self._only(listed)
             if listed is not None and wanted not in listed:
                 raise EngineError(
                     f"{self._server.url} has no model {wanted!r}; it has "

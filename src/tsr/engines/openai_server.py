@@ -51,10 +51,14 @@ class Server:
         """The server at `url`; an address without a path gets the usual /v1."""
         if {"@", "?"} & set(url):
             # Not quoted: what is in there may be a secret.
-            raise EngineError(f"engine.url holds a user or a query: put the key in ${key_env}")
+            raise EngineError(
+                f"engine.server.url holds a user or a query: put the key in ${key_env}"
+            )
         form = re.fullmatch(r"(https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?)(/[^\s#]*)?", url)
         if not form:
-            raise EngineError(f"engine.url={url!r}: an address like http://host:8000/v1 is wanted")
+            raise EngineError(
+                f"engine.server.url={url!r}: an address like http://host:8000/v1 is wanted"
+            )
         path = (form[4] or "").rstrip("/") or "/v1"
         return cls(form[1] + path, key_env, timeout_s, retries)
 
@@ -120,8 +124,8 @@ class Server:
                 continue
         said = _short(text, client.api_key, 200)
         raise EngineError(
-            f"{self.url}{path} answered garbage {attempt + 1} times, last {said!r}. Is engine.url "
-            f"an OpenAI-compatible server? {GOES_ON}"
+            f"{self.url}{path} answered garbage {attempt + 1} times, last {said!r}. Is "
+            f"engine.server.url an OpenAI-compatible server? {GOES_ON}"
         )
 
     def _failure(self, error: "APIError", key: str) -> EngineError:
@@ -130,14 +134,14 @@ class Server:
         if isinstance(error, APIStatusError):
             return self._declined(error, key)
         if isinstance(error, APITimeoutError):
-            what = f"no answer within {self.timeout_s:g} s (engine.timeout_s)"
+            what = f"no answer within {self.timeout_s:g} s (engine.server.timeout_s)"
         else:
             # Some of these errors have no text.
             cause = error.__cause__ or error
             what = f"cannot be reached ({type(cause).__name__}: {_short(str(cause), key)})"
         return EngineError(
-            f"{self.url}: {what}, tried {self.retries + 1} times. Is the server up, and engine.url "
-            f"right?{_proxy_hint(self.url)} {GOES_ON}"
+            f"{self.url}: {what}, tried {self.retries + 1} times. Is the server up, and "
+            f"engine.server.url right?{_proxy_hint(self.url)} {GOES_ON}"
         )
 
     def _declined(self, error: "APIStatusError", key: str) -> Declined:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tsr.engines.base import Answer, Engine, ModelFiles, Request
 from tsr.engines.process import ProcessEngine
@@ -24,11 +24,11 @@ class Replicas:
         """Load the model everywhere, at the same time."""
         self._each(lambda engine, _: engine.load(model))
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """See Engine.answer."""
+    def answer(self, requests: Sequence[Request], *more: Sequence[Any]) -> list[Answer]:
+        """See Engine.answer; what an engine takes beside the requests goes with them."""
         count = len(self.engines)
-        shares = [requests[i::count] for i in range(count)]
-        parts = self._each(lambda engine, i: engine.answer(shares[i]) if shares[i] else [])
+        shares = [[part[i::count] for part in (requests, *more)] for i in range(count)]
+        parts = self._each(lambda engine, i: engine.answer(*shares[i]) if shares[i][0] else [])
         rest = [iter(part) for part in parts]
         return [
             next(rest[number % count])

@@ -31,10 +31,13 @@ class RewardEngine:
 
     dtype: `bf16` or `fp32`; the last layer, from features to the value, is computed in fp32.
     batch_size: conversations read together. device: `auto` takes a GPU where there is one.
+    context: a limit below the model's own.
     """
 
-    def __init__(self, dtype: str, batch_size: int = 64, device: str = "auto") -> None:
-        self.dtype, self.batch_size, self.device = dtype, batch_size, device
+    def __init__(
+        self, dtype: str, batch_size: int = 64, device: str = "auto", context: int | None = None
+    ) -> None:
+        self.dtype, self.batch_size, self.device, self.most = dtype, batch_size, device, context
         self._loaded: _Loaded | None = None
 
     def load(self, model: ModelFiles) -> None:
@@ -47,6 +50,7 @@ class RewardEngine:
         network = _network(model, self.dtype, self.device)
         config = network.config.get_text_config()
         context, padding = config.max_position_embeddings, config.pad_token_id
+        context = min(context, self.most or context)
         self._loaded = _Loaded(model.name, network, chat, context, padding)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:

@@ -17,7 +17,10 @@ from tsr.engines.base import Answer, EngineError, ModelFiles, Request
 from tsr.engines.chat import Chat, Tokens
 
 # What may differ between checkpoints that one running engine holds one after the other.
-_INCIDENTAL = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
+_INCIDENTAL = (
+    *("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class VLLMEngine:
 
     def _ready(self, model: ModelFiles) -> None:
         """An engine with the right weights, awake."""
-        shape = _shape(model.base)
+        shape = _shape(model.base, model.trust_remote_code)
         if self._llm is None or shape != self._shape:
             self.close()
             self._llm = vllm_start.start(
@@ -144,7 +147,8 @@ class VLLMEngine:
             arguments = (str(model.base), str(adapter) if adapter else None, dtype)
             with self._ended_by_failure():
                 self._llm.collective_rpc("take_weights", args=arguments)
-                self._llm.reset_prefix_cache()
+                if not self._llm.reset_prefix_cache():
+                    raise EngineError("vLLM would not forget prefixes of the weights before")
             self._weights = weights
 
     @contextmanager
@@ -288,10 +292,14 @@ def _too_long(request: Request, sample: int, prompt: Tokens) -> Answer:
     return Answer(request.id, sample, "", "too_long", 0, len(prompt))
 
 
-def _shape(base: Path) -> str:
+def _shape(base: Path, trusted: bool) -> str:
     """What must be equal for one engine to hold either of two checkpoints."""
-    config = json.loads((base / "config.json").read_text())
-    return json.dumps({k: v for k, v in config.items() if k not in _INCIDENTAL}, sort_keys=True)
+    from transformers import AutoConfig
+
+    # Read and filled up by transformers: versions of it write the same network differently.
+    config = AutoConfig.from_pretrained(base, trust_remote_code=trusted, local_files_only=True)
+    told = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
+    return json.dumps(told, sort_keys=True, default=str)
 
 
 def _check_files(model: ModelFiles) -> None:

@@ -30,6 +30,18 @@ def require() -> None:
         )
 
 
+def check_device(config: EngineConfig) -> None:
+    """Raise EngineError for a device that vLLM cannot be told to take."""
+    import torch
+
+    wrong = {"cpu": torch.cuda.is_available(), "cuda": not torch.cuda.is_available()}
+    if wrong.get(config.device, config.device != "auto"):
+        raise EngineError(
+            f"engine.device={config.device}: vLLM takes the device that it is built for; "
+            "engine.device=auto, and CUDA_VISIBLE_DEVICES says which GPU"
+        )
+
+
 def on_gpu(config: EngineConfig) -> bool:
     """Whether the engine's device is a GPU."""
     if config.device != "auto":

@@ -47,7 +47,9 @@ def study(args: argparse.Namespace) -> None:
     questions = _questions(args.data, args.format, args.limit)
     configs = [pinned(config) for config in compose_all(args.overrides, args.multirun)]
     judged = [judged_by(c, who, questions) for c in configs for who in args.who.split(",")]
-    judged = list({j.scores: j for j in judged}.values())  # an external judge is asked once
+    judged = list(
+        {(j.scores, j.aggregate): j for j in judged}.values()
+    )  # an external judge is asked once
     qualities = _judge(configs, judged, questions)
     console().print(table(qualities))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -80,8 +82,7 @@ def _judge(
     store = executor.store
     bench = Bench(store.root, store, executor.engines, executor.reporter)
     names = _unique([j.name for j in judged])
-    aggregate = configs[0].pairing.aggregate
-    return {n: j.quality(bench, questions, aggregate) for n, j in zip(names, judged, strict=True)}
+    return {n: j.quality(bench, questions) for n, j in zip(names, judged, strict=True)}
 
 
 def _unique(names: Sequence[str]) -> list[str]:

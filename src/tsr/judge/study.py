@@ -21,13 +21,14 @@ class Judged:
 
     name: str
     scores: Scores
+    aggregate: str
 
-    def quality(self, bench: Workbench, questions: Sequence[Question], aggregate: str) -> Quality:
+    def quality(self, bench: Workbench, questions: Sequence[Question]) -> Quality:
         """What the finished scores are worth against the ranks."""
         rows = self.scores.rows(bench)
         if any("against" in row for row in rows):
             return measure(questions, comparisons=_comparisons(rows))
-        scored = self.scores.scored(bench, aggregate)
+        scored = self.scores.scored(bench, self.aggregate)
         scores = {(c.prompt_id, c.sample): c.score for c in scored}
         low, high = self.scores.scale
         return measure(questions, scores, low=low, high=high)
@@ -45,7 +46,8 @@ def judged_by(config: RunConfig, who: str, questions: Sequence[Question]) -> Jud
     run = build_run(config)
     model = _model(run, who)
     scores = judging.scores(given, given, lambda _: model, config.seed, config.pairing.aggregate)
-    return Judged(_name(config, judging, model in walk([scores]), who), scores)
+    name = _name(config, judging, model in walk([scores]), who)
+    return Judged(name, scores, config.pairing.aggregate)
 
 
 def _name(config: RunConfig, judging: Judging, asked: bool, who: str) -> str:

@@ -15,6 +15,9 @@ from tsr.stages.pair import Pairs
 from tsr.stages.scores import Scores
 from tsr.workbench import Workbench
 
+# Reasons for which a judgement that was given has no score.
+UNREAD = ("unparsed", "no_option", "out_of_scale")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnose(Stage):
@@ -69,13 +72,13 @@ class Diagnose(Stage):
 
     def _judging(self, bench: Workbench) -> dict[str, Any]:
         pools = [bench.figures(pool) for pool in self.pools]
-        asked, valid = (sum(pool[k] for pool in pools) for k in ("judgements", "valid"))
+        asked = sum(pool["judgements"] for pool in pools)
         histograms = [pool["histogram"] for pool in pools]
         missing = sum((Counter(pool["missing"]) for pool in pools), Counter())
         top, binned = sum(h[-1] for h in histograms), sum(map(sum, histograms))
         return {
             "judgements": asked,
-            "parse_failures": asked - valid,
+            "parse_failures": sum(missing[reason] for reason in UNREAD),
             "missing_judgements": dict(missing),
             "top_of_scale": top / binned if binned else None,
             "histogram": [sum(bins) for bins in zip(*histograms, strict=True)],

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from tsr.jsonl import write_jsonl
 from tsr.selectors import Candidate
+from tsr.stage import key_of
 from tsr.stages.pool import Pool
 from tsr.stages.scores import FILE, Row, Scores, figures
 from tsr.workbench import Workbench
@@ -38,6 +39,12 @@ class Ensemble(Scores):
     def scale(self) -> tuple[float, float]:
         """Shares of the members' scales."""
         return 0.0, 1.0
+
+    @property
+    def whose(self) -> str:
+        """All members and their weights."""
+        members = [member.whose for member in self.members]
+        return key_of({"members": members, "weights": list(self.weights)})
 
     @property
     def count(self) -> int:

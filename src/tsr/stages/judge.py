@@ -68,6 +68,12 @@ class Judgements(Scores):
         return self.judge.low, self.judge.high
 
     @property
+    def whose(self) -> str:
+        """Judge, judging model, engine and seed."""
+        recipe = self.recipe()
+        return key_of({k: v for k, v in recipe.items() if k not in ("pool", "rivals")})
+
+    @property
     def by_candidate(self) -> bool:
         """Of comparisons."""
         return self.judge.compares

@@ -1,5 +1,6 @@
 """Seeded noise on a judge's scores: what a method bears, without asking the judge anew."""
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 from tsr.config import NoiseConfig
 from tsr.jsonl import write_jsonl
 from tsr.seeds import seed_of
+from tsr.stage import key_of
 from tsr.stages.pool import Pool
 from tsr.stages.scores import FILE, KEYS, Row, Scores, figures
 from tsr.workbench import Workbench
@@ -16,8 +18,8 @@ from tsr.workbench import Workbench
 class Noisy(Scores):
     """The same judgements with noise on each: normal, mirrored on the scale, or gone.
 
-    The noise of a judgement depends on the seed and the judgement alone, so the judgements dropped
-    at one rate are among those dropped at a higher one. What was missing stays missing.
+    The noise of a judgement depends on the seed, the judge and what is judged alone, so those
+    dropped at one rate are among those dropped at a higher one. What was missing stays missing.
     """
 
     kind: ClassVar[str] = "noise"
@@ -41,6 +43,11 @@ class Noisy(Scores):
         return self.scores.by_candidate
 
     @property
+    def whose(self) -> str:
+        """The judge with its noise."""
+        return key_of({"scores": self.scores.whose, "noise": dataclasses.asdict(self.noise)})
+
+    @property
     def count(self) -> int:
         """As many judgements."""
         return self.scores.count
@@ -55,7 +62,9 @@ class Noisy(Scores):
         if row["score"] is None:
             return row
         noise, (low, high) = self.noise, self.scale
-        rng = random.Random(seed_of(noise.seed, "noise", *(row[name] for name in KEYS)))
+        rng = random.Random(
+            seed_of(noise.seed, "noise", self.scores.whose, *(row[name] for name in KEYS))
+        )
         drop, flip, shift = rng.random(), rng.random(), rng.gauss(0, 1)
         if drop < noise.drop:
             return row | {"score": None, "reason": "noise"}

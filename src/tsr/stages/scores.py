@@ -38,6 +38,11 @@ class Scores(Stage):
         raise NotImplementedError
 
     @property
+    def whose(self) -> str:
+        """A hash of who scores and how, whatever is scored."""
+        raise NotImplementedError
+
+    @property
     def by_candidate(self) -> bool:
         """Whether only the mean over a candidate's judgements is a score; see `figures`."""
         return False
@@ -55,7 +60,7 @@ class Scores(Stage):
         """The pool's candidates with their scores: the mean or median of the valid judgements."""
         values: dict[tuple[str, int], list[float]] = defaultdict(list)
         texts: dict[tuple[str, int], str] = {}
-        for row in self.rows(bench):
+        for row in self._counting(self.rows(bench)):
             key = (row["prompt_id"], row["sample"])
             texts.setdefault(key, row["text"])
             if row["score"] is not None:
@@ -70,6 +75,18 @@ class Scores(Stage):
             )
             for c in self.judged.read(bench)
         ]
+
+    def _counting(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """A comparison counts where both orders gave a verdict: in one of them alone, a judge's
+        liking for a place would decide."""
+        if not self.by_candidate:
+            return rows
+        lacking = {_compared(row) for row in rows if row["score"] is None}
+        return [row | {"score": None} if _compared(row) in lacking else row for row in rows]
+
+
+def _compared(row: Row) -> tuple[Any, ...]:
+    return (*(row[name] for name in KEYS[:-1]), row.get("against"))
 
 
 def figures(
