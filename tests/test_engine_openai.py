@@ -60,7 +60,7 @@ class Fake:
     def __init__(self) -> None:
         self.script: deque[Reply] = deque()
         self.rule: Rule = lambda body: None
-        self.models: list[str] | None = ["base", "other"]
+        self.models: list[str] | None = ["base", "7" * 64]
         self.lora: Rule | None = None
         self.top: list[tuple[str, float]] = []
         self.seen: list[tuple[str, Body, str]] = []
@@ -326,8 +326,12 @@ def test_as_many_calls_at_once_as_allowed(fake: Fake) -> None:
 
 
 def test_the_model_of_a_server(fake: Fake) -> None:
+    fake.models = ["base", "other"]
+    with pytest.raises(EngineError, match=r"several models \(base, other\).*engine.server.served"):
+        loaded(fake)
+    fake.seen.clear()
     for engine, model, wanted in (
-        (at(fake), BASE, "base"),
+        (at(fake, served="base"), BASE, "base"),
         (at(fake, served="other"), BASE, "other"),
         (at(fake), replace(BASE, served="other"), "other"),
     ):
@@ -390,6 +394,8 @@ def test_another_base_model(fake: Fake) -> None:
             engine.load(ModelFiles("sft", Path("/runs/sft"), adapter))
         with pytest.raises(EngineError, match="no model is loaded"):
             engine.answer([ASKED])
+    assert fake.models is not None
+    fake.models.append("other")
     engine.load(replace(BASE, base=Path("/unread"), served="other"))
     engine.load(BASE)
     assert len(engine.answer([ASKED])) == 3

@@ -247,7 +247,7 @@ def test_comparisons_of_given_answers(composed: Compose, tmp_path: Path) -> None
     assert isinstance(judged.scores, Judgements)
     assert judged.scores.rivals == judged.scores.pool
     assert figures(run, judged.scores)["judgements"] == judged.scores.count == 2 * 2
-    quality = judged.quality(bench(run), questions(tmp_path), "mean")
+    quality = judged.quality(bench(run), questions(tmp_path))
     assert quality.pairwise
     assert quality.accuracy is not None
     assert quality.accuracy.value == 0.5, "a judge that only sees the order knows nothing"

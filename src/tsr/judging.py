@@ -99,13 +99,13 @@ def _check_engine(field: str, config: JudgeConfig, engine: EngineConfig, judge: 
         )
     if not judge.engines and engine.name == "reward":
         raise Refused(f"{field}.engine.name=reward: {type(judge).__name__} needs one with text")
-    if engine.name == "openai" and config.scoring == "expected":
-        _check_expected(field, config, engine)
     if config.model and (config.model.source == "api") != (engine.name == "openai"):
         raise Refused(
             f"{field}.model.source={config.model.source}: source=api and engine.name=openai go "
             f"together, and the engine is {engine.name}"
         )
+    if engine.name == "openai" and config.scoring == "expected":
+        _check_expected(field, config, engine)
 
 
 def _check_expected(field: str, config: JudgeConfig, engine: EngineConfig) -> None:

@@ -71,7 +71,7 @@ class OpenAIEngine:
         self._context = context or 1_000_000
         self._base: Path | None = None
         self._loaded: ModelFiles | None = None
-        self._asked = ""
+        self._asked = self._only_base = ""
         self._memo: dict[tuple[str, int], Answer] = {}
 
     def load(self, model: ModelFiles) -> None:
@@ -172,13 +172,13 @@ class OpenAIEngine:
         """The id to ask for."""
         async with self._server.client() as client:
             listed = await self._list(client)
-            wanted = model.served or self.served
-            if wanted is None:
+            wanted = model.served or self.served or self._only_base
+            if not wanted:
                 if not listed:
                     raise EngineError(
                         f"{self._server.url} lists no models: say engine.server.served=..."
                     )
-                wanted = self._only(listed)
+                wanted = self._only_base = self._only(listed)
             if listed is not None and wanted not in listed:
                 raise EngineError(
                     f"{self._server.url} has no model {wanted!r}; it has "
