@@ -1,6 +1,6 @@
 """What several test files need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +20,14 @@ def composed(tmp_path: Path) -> Compose:
         return compose_all([*places, *overrides], multirun=False)[0]
 
     return compose
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny matrices: a second thread only waits, and long where the machine is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

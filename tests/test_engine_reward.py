@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_models import build_tiny
 from transformers import AutoConfig, AutoTokenizer, LlamaForSequenceClassification
 
 from tsr.config import JudgeConfig
@@ -24,19 +25,12 @@ from tsr.models import tiny
 ANSWERS = ("Yes.", "No, since it never rains there in May.", "", "Yes! " * 40, "x", "y", "Perhaps.")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny matrices: a second thread only waits, and long where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(folder: Path, **changes: Any) -> ModelFiles:
     """A Llama of two layers with random weights and one output; `changes` go into its config."""
-    template = resources.files("tsr").joinpath("templates", "llama3.jinja").read_text()
-    tiny.build(folder, architecture="llama", seed=1, chat_template=template, eos_token="<|eot_id|>")
+    build_tiny(folder, "llama")
     config = AutoConfig.from_pretrained(folder, num_labels=1, initializer_range=0.3)
     for name, value in changes.items():
         setattr(config, name, value)

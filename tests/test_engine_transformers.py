@@ -5,52 +5,39 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tiny_models import build_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tsr.engines import decoding, transformers_engine
 from tsr.engines.base import Answer, EngineError, Message, ModelFiles, Request
 from tsr.engines.chat import Chat
 from tsr.engines.transformers_engine import TransformersEngine
-from tsr.models import tiny
+from tsr.stages.model import TINY
 
-FAMILIES = {
-    "llama": ("llama3", "<|eot_id|>"),
-    "qwen": ("chatml", "<|im_end|>"),
-    "mistral": ("mistral", "</s>"),
-}
 TEXTS = ("Hi.", "Name three rivers of Europe and one of Asia, please.", "What is 2 + 3?", "Why?")
 RUBRIC = "Score the answer from 0 to 5, one point for each thing that is right about it. " * 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny matrices: a second thread only waits, and long where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFiles]:
     """A tiny model of each architecture."""
     made = {}
-    for architecture, (template, eos) in FAMILIES.items():
-        text = resources.files("tsr").joinpath("templates", f"{template}.jinja").read_text()
-        folder = tmp_path_factory.mktemp(architecture)
-        tiny.build(folder, architecture=architecture, seed=1, chat_template=text, eos_token=eos)
+    for architecture in TINY:
+        folder = build_tiny(tmp_path_factory.mktemp(architecture), architecture)
         made[architecture] = ModelFiles(architecture, folder)
     return made
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=TINY)
 def model(request: pytest.FixtureRequest, families: dict[str, ModelFiles]) -> ModelFiles:
     return families[request.param]
 
@@ -258,7 +245,7 @@ def test_turn_end_ends_an_answer(engine: TransformersEngine, model: ModelFiles) 
     for a in answers:
         assert a.tokens == 60 or a.finish == "stop"
         assert len(a.logprobs or ()) == a.tokens <= 60
-        assert FAMILIES[model.name][1] not in a.text
+        assert TINY[model.name][1] not in a.text
 
 
 def test_stops_come_from_model_tokenizer_and_template(model: ModelFiles) -> None:

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from importlib import resources
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,28 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from tiny_models import build_tiny
 from transformers import AutoModelForCausalLM
 
 from tsr.engines.base import EngineError
 from tsr.engines.merge import adapter_rank, merged_weights
-from tsr.models import tiny
 
-FAMILIES = {"llama": ("llama3", "<|eot_id|>"), "qwen": ("chatml", "<|im_end|>")}
+FAMILIES = ("llama", "qwen")
 FP32, BF16 = torch.float32, torch.bfloat16
 ADAPTER, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 Weights = dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny matrices: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny model of each architecture; with biases as training leaves them, not zero."""
     made = {}
-    for architecture, (template, eos) in FAMILIES.items():
-        text = resources.files("tsr").joinpath("templates", f"{template}.jinja").read_text()
-        folder = made[architecture] = tmp_path_factory.mktemp(architecture)
-        tiny.build(folder, architecture=architecture, seed=1, chat_template=text, eos_token=eos)
+    for architecture in FAMILIES:
+        folder = build_tiny(tmp_path_factory.mktemp(architecture), architecture)
+        made[architecture] = folder
         weights = load_file(folder / "model.safetensors")
         torch.manual_seed(2)
         for name, weight in weights.items():

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tiny_models import build_tiny
 from transformers import AutoModelForCausalLM
 
 from tsr.config import EngineConfig, ResourcesConfig, VLLMConfig
@@ -21,7 +21,6 @@ from tsr.engines.base import Answer, EngineError, Message, ModelFiles, Request
 from tsr.engines.build import build_engine
 from tsr.engines.process import ProcessEngine
 from tsr.engines.transformers_engine import TransformersEngine
-from tsr.models import tiny
 
 pytest.importorskip("vllm", reason="needs vLLM: `make vllm`")
 from tsr.engines.vllm_engine import VLLMEngine
@@ -63,8 +62,8 @@ def engine_of(serve: str) -> VLLMEngine:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFiles]:
     """A base, two adapters of it, a full checkpoint of the same shape, and another family."""
     base, other = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("other")
-    build(base, "llama", "llama3", "<|eot_id|>")
-    build(other, "qwen", "chatml", "<|im_end|>")
+    build_tiny(base, "llama")
+    build_tiny(other, "qwen")
     full = tmp_path_factory.mktemp("full")
     shutil.copytree(base, full, dirs_exist_ok=True)
     network = AutoModelForCausalLM.from_pretrained(base)
@@ -77,11 +76,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFiles]:
         "full": ModelFiles("full", full),
         "other": ModelFiles("other", other),
     } | {name: ModelFiles(name, base, folder) for name, folder in found.items()}
-
-
-def build(folder: Path, architecture: str, template: str, end: str) -> None:
-    text = resources.files("tsr").joinpath("templates", f"{template}.jinja").read_text()
-    tiny.build(folder, architecture=architecture, seed=1, chat_template=text, eos_token=end)
 
 
 def adapter(base: Path, folder: Path, seed: int, rank: int = 4) -> Path:

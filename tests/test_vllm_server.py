@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from test_vllm import TEXTS, adapter, ask, build, texts, told
+from test_vllm import TEXTS, adapter, ask, texts, told
+from tiny_models import build_tiny
 
 from tsr.engines.base import EngineError, ModelFiles, Request
 from tsr.engines.openai_engine import OpenAIEngine
@@ -27,7 +28,7 @@ START_S = 180
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     folder = tmp_path_factory.mktemp("base")
-    build(folder, "llama", "llama3", "<|eot_id|>")
+    build_tiny(folder, "llama")
     return ModelFiles("base", folder)
 
 

@@ -1,5 +1,6 @@
 """From overrides to configurations, and from what goes wrong there to one clear line."""
 
+import argparse
 import difflib
 import re
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,19 @@ def compose_all(overrides: Sequence[str], multirun: bool) -> list[RunConfig]:
     """All runs of a command line, without running them; for the plan."""
     with _hydra():
         return [to_run_config(compose(CONFIG, list(o))) for o in _expand(overrides, multirun)]
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that composes as tsr.run does."""
+    parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
+    parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
+    parser.add_argument("overrides", nargs="*", help="as for tsr.run, such as variant=past_only")
+
+
+def overrides_of(args: argparse.Namespace) -> list[str]:
+    """The overrides that `add_overrides` took, the own conf/ among them."""
+    place = args.config_dir
+    return [*args.overrides, *([f"hydra.searchpath=[file://{place.resolve()}]"] if place else [])]
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The lab: one iteration's bench. It knows prompts, judge, K and recipes; it only describes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tsr.config import RunConfig
-from tsr.judging import Judging
+from tsr.judging import Judging, Who
 from tsr.selectors import Selector, rules_read
 from tsr.settings import Refused
 from tsr.stages.dpo import DPO
@@ -121,7 +121,7 @@ class Lab:
             seed=self.config.seed,
         )
 
-    def _who(self, future: Model | None) -> Callable[[Judging], Model]:
+    def _who(self, future: Model | None) -> Who:
         models = {"current": self.now, "m0": self.lineage[0], "future": future}
 
         def who(judging: Judging) -> Model:
@@ -131,9 +131,7 @@ class Lab:
 
         return who
 
-    def _pool(
-        self, value: Model | Anchor, prompts: Prompts, who: Callable[[Judging], Model]
-    ) -> Scores:
+    def _pool(self, value: Model | Anchor, prompts: Prompts, who: Who) -> Scores:
         """A model's candidates with their scores."""
         if isinstance(value, Anchor):
             # Where the anchor is the current model itself, a fresh pool is a second draw from it.

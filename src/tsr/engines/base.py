@@ -88,6 +88,19 @@ class EngineError(RuntimeError):
     """The engine cannot do what was asked; the message says what to change."""
 
 
+def check_files(model: ModelFiles) -> None:
+    """Raise EngineError where a checkpoint or an adapter is not where it should be.
+
+    transformers would take a missing folder for the name of a hub model.
+    """
+    if not (model.base / "config.json").is_file():
+        raise EngineError(f"{model.base} is not a checkpoint folder (no config.json in it)")
+    if model.adapter and not (model.adapter / "adapter_config.json").is_file():
+        raise EngineError(
+            f"{model.adapter} is not an adapter folder (no adapter_config.json in it)"
+        )
+
+
 class Engine(Protocol):
     """Answers requests with one model at a time and keeps it warm between calls."""
 

@@ -45,7 +45,7 @@ class OpenAIEngine:
     server, and rests with vLLM on what else is in its batch (near ties). What was answered before a
     failure is kept: after it, `answer` with the same requests asks for the rest only.
 
-    url: the server's address. served: the id of the base model there; None for the first it lists.
+    url: the server's address. served: the id of the base model there; None: the only one listed.
     key_env: the environment variable that holds the key, if one is needed.
     concurrency: calls under way at once. timeout_s, retries: for each call.
     context: what `context()` tells. prefill: whether the server can go on from an opening, as vLLM

@@ -3,13 +3,13 @@
 A conversation is read as it is, user and assistant turns, and answered with `Answer.value`.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tsr.engines.base import Answer, EngineError, ModelFiles, Request
+from tsr.engines.base import Answer, EngineError, ModelFiles, Request, check_files
 from tsr.engines.chat import Chat, Tokens
+from tsr.engines.network import NetworkEngine, device_of
 
 # Tokens of one forward, padding included: more of them need more memory and save no time.
 FORWARD = 16_384
@@ -26,7 +26,7 @@ class _Loaded:
     padding: int | None
 
 
-class RewardEngine:
+class RewardEngine(NetworkEngine[_Loaded]):
     """Gives values; see tsr.engines.base.Engine. Requests with options or openings are not meant.
 
     dtype: `bf16` or `fp32`; the last layer, from features to the value, is computed in fp32.
@@ -38,7 +38,6 @@ class RewardEngine:
         self, dtype: str, batch_size: int = 64, device: str = "auto", context: int | None = None
     ) -> None:
         self.dtype, self.batch_size, self.device, self.most = dtype, batch_size, device, context
-        self._loaded: _Loaded | None = None
 
     def load(self, model: ModelFiles) -> None:
         """Read the model from disk, unless this very model is loaded."""
@@ -66,31 +65,6 @@ class RewardEngine:
     def lengths(self, requests: Sequence[Request]) -> list[int]:
         """Length of each conversation in tokens, template included."""
         return [len(text) for text in self._model.chat.conversations(requests)]
-
-    def context(self) -> int:
-        """The most tokens that the loaded model takes."""
-        return self._model.context
-
-    def pause(self) -> None:
-        """A network is read again faster than memory is found for it beside a training."""
-        self.close()
-
-    def close(self) -> None:
-        """Forget the model and give its memory back."""
-        if self._loaded is None:
-            return
-        import torch
-
-        self._loaded = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    @property
-    def _model(self) -> _Loaded:
-        if self._loaded is None:
-            raise EngineError("no model is loaded: call load() first")
-        return self._loaded
 
     def _values(self, texts: Sequence[Tokens]) -> dict[Tokens, float]:
         """The value of each text, read in batches of like length; equal texts are read once."""
@@ -167,9 +141,7 @@ def _network(model: ModelFiles, dtype: str, device: str) -> Any:
         names = ", ".join(sorted(found["missing_keys"]))
         raise EngineError(f"{model.base} is no reward model: its weights lack {names}")
     _sharpen(network)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return network.to(device).eval()
+    return network.to(device_of(device)).eval()
 
 
 def _sharpen(network: Any) -> None:
@@ -184,9 +156,7 @@ def _check(model: ModelFiles) -> None:
     """Refuse what can be told before the weights are read."""
     from transformers import AutoConfig
 
-    # Looked for here because transformers would take a missing folder for the name of a hub model.
-    if not (model.base / "config.json").is_file():
-        raise EngineError(f"{model.base} is not a checkpoint folder (no config.json in it)")
+    check_files(replace(model, adapter=None))
     if model.adapter is not None:
         raise EngineError(f"{model.adapter}: merge the adapter into its reward model first")
     config = AutoConfig.from_pretrained(

@@ -1,13 +1,13 @@
 """The engine that needs nothing but transformers: any causal model, on a CPU or one GPU."""
 
-import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tsr.engines.base import Answer, EngineError, ModelFiles, Request
+from tsr.engines.base import Answer, ModelFiles, Request, check_files
 from tsr.engines.chat import Chat, Tokens
+from tsr.engines.network import NetworkEngine, device_of
 
 if TYPE_CHECKING:
     from tsr.engines.decoding import Sample
@@ -37,7 +37,7 @@ class _Asked:
     prompt: Tokens
 
 
-class TransformersEngine:
+class TransformersEngine(NetworkEngine[_Loaded]):
     """Answers with one model at a time; see tsr.engines.base.Engine.
 
     A sample depends on the model, its request and its seed. What else is in its batch enters only
@@ -61,13 +61,12 @@ class TransformersEngine:
     ) -> None:
         self.dtype, self.batch_size, self.device = dtype, batch_size, device
         self.attention, self.threads, self.most = attention, threads, context
-        self._loaded: _Loaded | None = None
 
     def load(self, model: ModelFiles) -> None:
         """Read base and adapter from disk, unless this very model is loaded."""
         if self._loaded is not None and self._loaded.name == model.name:
             return
-        _check_files(model)
+        check_files(model)
         chat = Chat(model)
         self.close()
         if self.threads is not None:
@@ -97,31 +96,6 @@ class TransformersEngine:
     def lengths(self, requests: Sequence[Request]) -> list[int]:
         """Prompt length of each request in tokens, template and opening included."""
         return [len(prompt) for prompt in self._model.chat.prompts(requests)]
-
-    def context(self) -> int:
-        """The most tokens (prompt and answer) that the loaded model takes."""
-        return self._model.context
-
-    def pause(self) -> None:
-        """A network is read again faster than memory is found for it beside a training."""
-        self.close()
-
-    def close(self) -> None:
-        """Forget the model and give its memory back."""
-        if self._loaded is None:
-            return
-        import torch
-
-        self._loaded = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    @property
-    def _model(self) -> _Loaded:
-        if self._loaded is None:
-            raise EngineError("no model is loaded: call load() first")
-        return self._loaded
 
     def _fits(self, asked: _Asked) -> bool:
         new = 1 if asked.request.options else asked.request.max_new_tokens
@@ -216,16 +190,4 @@ def _network(model: ModelFiles, dtype: str, device: str, attention: str) -> Any:
             parameter.data = parameter.data.to(wanted)
     if attention == "sdpa":
         use_grouped(network)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return network.to(device).eval()
-
-
-def _check_files(model: ModelFiles) -> None:
-    # Looked for here because transformers would take a missing folder for the name of a hub model.
-    if not (model.base / "config.json").is_file():
-        raise EngineError(f"{model.base} is not a checkpoint folder (no config.json in it)")
-    if model.adapter and not (model.adapter / "adapter_config.json").is_file():
-        raise EngineError(
-            f"{model.adapter} is not an adapter folder (no adapter_config.json in it)"
-        )
+    return network.to(device_of(device)).eval()

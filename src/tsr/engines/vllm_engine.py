@@ -13,7 +13,7 @@ from typing import Any
 
 from tsr.config import EngineConfig, ResourcesConfig
 from tsr.engines import vllm_start
-from tsr.engines.base import Answer, EngineError, ModelFiles, Request
+from tsr.engines.base import Answer, EngineError, ModelFiles, Request, check_files
 from tsr.engines.chat import Chat, Tokens
 
 # What may differ between checkpoints that one running engine holds one after the other.
@@ -177,7 +177,7 @@ class VLLMEngine:
         if place not in self._chats:
             from transformers import GenerationConfig
 
-            _check_files(model)
+            check_files(model)
             chat = Chat(model)
             settings = model.base / "generation_config.json"
             known = GenerationConfig.from_pretrained(model.base) if settings.is_file() else None
@@ -300,12 +300,3 @@ def _shape(base: Path, trusted: bool) -> str:
     config = AutoConfig.from_pretrained(base, trust_remote_code=trusted, local_files_only=True)
     told = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
     return json.dumps(told, sort_keys=True, default=str)
-
-
-def _check_files(model: ModelFiles) -> None:
-    if not (model.base / "config.json").is_file():
-        raise EngineError(f"{model.base} is not a checkpoint folder (no config.json in it)")
-    if model.adapter and not (model.adapter / "adapter_config.json").is_file():
-        raise EngineError(
-            f"{model.adapter} is not an adapter folder (no adapter_config.json in it)"
-        )

@@ -58,7 +58,6 @@ def choice(value: str, config: EngineConfig, *, cpu: str, gpu: str) -> str:
 
 def start(config: EngineConfig, resources: ResourcesConfig, base: Path, trusted: bool) -> Any:
     """A vllm.LLM with the checkpoint loaded, in this process."""
-    require()
     _environment(config)
     # It says at its import that a CPU has no Triton.
     logging.getLogger("vllm.triton_utils").setLevel(logging.ERROR)

@@ -1,12 +1,10 @@
 """The local executor: one process, stage after stage, engines kept warm."""
 
 import errno
-import gc
 import json
 import logging
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -18,6 +16,7 @@ from typing import Any
 from tsr.config import EngineConfig
 from tsr.engines.base import Engine, ModelFiles
 from tsr.engines.build import build_engine
+from tsr.engines.network import give_back
 from tsr.plan import missing
 from tsr.progress import Reporter
 from tsr.quiet import log_to
@@ -174,7 +173,7 @@ class LocalExecutor:
             figures = stage.produce(Bench(folder, self.store, self.engines, self.reporter))
             sync_tree(folder)  # a power cut must not leave figures of files that are not there
             write_json(done, figures)
-            _give_back()
+            give_back()  # trainers hold what the next stage wants
         for name in stage.scratch:
             shutil.rmtree(folder / name, ignore_errors=True)
         return dict(json.loads(done.read_text()))
@@ -190,11 +189,3 @@ class LocalExecutor:
             message,
             path,
         )
-
-
-def _give_back() -> None:
-    """Trainers sit in reference cycles; what they hold on a GPU is wanted by the next stage."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from tsr.compose import compose_all
+from tsr.compose import add_overrides, compose_all, overrides_of
 from tsr.config import RunConfig
 from tsr.data.load import BadData
 from tsr.executors.local import Bench
@@ -33,23 +33,18 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/judge"), help="folder of the results"
     )
-    parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
-    parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
-    parser.add_argument("overrides", nargs="*", help="as for tsr.run, such as judge=pairwise")
+    add_overrides(parser)
     args = parser.parse_intermixed_args()
-    if args.config_dir:
-        args.overrides.append(f"hydra.searchpath=[file://{args.config_dir.resolve()}]")
     sys.exit(guarded(partial(study, args)))
 
 
 def study(args: argparse.Namespace) -> None:
     """Judge what is not judged yet, measure, and print; results go to --out as well."""
     questions = _questions(args.data, args.format, args.limit)
-    configs = [pinned(config) for config in compose_all(args.overrides, args.multirun)]
+    configs = [pinned(config) for config in compose_all(overrides_of(args), args.multirun)]
     judged = [judged_by(c, who, questions) for c in configs for who in args.who.split(",")]
-    judged = list(
-        {(j.scores, j.aggregate): j for j in judged}.values()
-    )  # an external judge is asked once
+    # An external judge is the same whoever of the run's models is asked.
+    judged = list({(j.scores, j.aggregate): j for j in judged}.values())
     qualities = _judge(configs, judged, questions)
     console().print(table(qualities))
     args.out.mkdir(parents=True, exist_ok=True)

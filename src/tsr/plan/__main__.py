@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from tsr.compose import compose_all
+from tsr.compose import add_overrides, compose_all, overrides_of
 from tsr.loop import Run, build_run
 from tsr.pin import unpinned
 from tsr.plan import Plan, plan_of
@@ -19,15 +19,11 @@ from tsr.store import Store
 def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser("tsr.plan", description=__doc__)
-    parser.add_argument("-m", "--multirun", action="store_true", help="overrides hold lists")
     parser.add_argument("--graph", action="store_true", help="list every stage and its inputs")
     parser.add_argument("--json", action="store_true", help="print every stage as a JSON line")
-    parser.add_argument("-cd", "--config-dir", type=Path, help="your own conf/, as for tsr.run")
-    parser.add_argument("overrides", nargs="*", help="as for tsr.run")
+    add_overrides(parser)
     args = parser.parse_intermixed_args()
-    overrides = list(args.overrides)
-    if args.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{args.config_dir.resolve()}]")
+    overrides = overrides_of(args)
     sys.exit(guarded(lambda: show(overrides, args.multirun, args.json, args.graph)))
 
 

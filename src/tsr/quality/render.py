@@ -1,7 +1,6 @@
 """Judges side by side: a table for people, an object for machines."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from tsr.histogram import bars
 from tsr.quality.bootstrap import Estimate
 from tsr.quality.comparisons import OrderEffect
 from tsr.quality.result import Group, Quality
@@ -73,11 +73,8 @@ def _means(quality: Quality) -> str:
 
 
 def _bars(quality: Quality) -> str:
-    counts = quality.histogram
-    if not any(counts):
-        return "-"
-    bars = " ▁▂▃▄▅▆▇█"
-    return "|" + "".join(bars[math.ceil(8 * n / max(counts))] for n in counts) + "|"
+    shown = bars(quality.histogram)
+    return f"|{shown}|" if shown else "-"
 
 
 LINES: Sequence[Line] = (

@@ -1,11 +1,11 @@
 """Tables for the terminal."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from tsr.histogram import bars
 from tsr.plan import Plan
 from tsr.report.metrics import judgements_of
 
@@ -79,11 +79,7 @@ def _logps(row: Row) -> str:
 
 def _histogram(row: Row) -> str:
     """Judge scores over ten equal bins of the scale, as bars."""
-    counts = row.get("histogram")
-    if not counts or not max(counts):
-        return "-"
-    bars = " ▁▂▃▄▅▆▇█"
-    return "".join(bars[math.ceil(8 * n / max(counts))] for n in counts)
+    return bars(row.get("histogram") or ()) or "-"
 
 
 LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (

@@ -11,8 +11,6 @@ from tsr.stages.pool import Pool
 from tsr.stages.scores import FILE, Row, Scores, figures
 from tsr.workbench import Workbench
 
-Key = tuple[str, int]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(Scores):
