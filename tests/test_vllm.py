@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import build_tiny
 from transformers import AutoModelForCausalLM
 
-from tsr.config import EngineConfig, ResourcesConfig, VLLMConfig
+from tsr.config import EngineConfig, VLLMConfig
 from tsr.engines.base import Answer, EngineError, Message, ModelFiles, Request
 from tsr.engines.build import build_engine
 from tsr.engines.process import ProcessEngine

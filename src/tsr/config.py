@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tsr.resources import ResourcesConfig
 from tsr.settings import Refused, Section, setting
 
 SELF_JUDGE = "tsr.judges.self_judge.SelfJudge"
@@ -538,30 +539,6 @@ class TrackerConfig(Section):
 
 
 @dataclass
-class ResourcesConfig(Section):
-    """What a machine has, for engines that can use more than one device."""
-
-    tensor_parallel: int = setting(
-        1, "GPUs that one copy of a model is spread over.", ge=1, neutral=True
-    )
-    data_parallel: int = setting(
-        1,
-        "Copies of a model that share the work, each in a process of its own.",
-        ge=1,
-        neutral=True,
-    )
-    gpu_memory: float = setting(
-        0.9, "Share of a GPU's memory that a vLLM engine takes.", gt=0, le=1, neutral=True
-    )
-    engines: int = setting(
-        1,
-        "Engines (policy, external judge) that may hold a model in memory at the same time.",
-        ge=1,
-        neutral=True,
-    )
-
-
-@dataclass
 class RunConfig(Section):
     """A run: one method on one model, as often as `iterations` says."""
 
@@ -596,6 +573,8 @@ class RunConfig(Section):
             raise Refused("model.source=api: what a server has cannot be trained; it may judge")
         if self.engine.name == "reward":
             raise Refused("engine.name=reward: makes no text; it is for judge.engine")
+        for name in ("sft", "dpo"):
+            self._check_spread(name)
         sft, dpo = self.train.sft, self.train.dpo
         chained = self.model.sft == "ift" and sft.method == dpo.method == "lora"
         adapters = [(t.lora_rank, t.lora_alpha) for t in (sft, dpo)]
@@ -603,4 +582,16 @@ class RunConfig(Section):
             raise Refused(
                 f"train.dpo.lora_rank={dpo.lora_rank}, lora_alpha={dpo.lora_alpha}: must be those "
                 f"of train.sft ({sft.lora_rank}, {sft.lora_alpha}), which DPO goes on training"
+            )
+
+    def _check_spread(self, name: str) -> None:
+        """An optimiser step's rows must share out evenly over the processes of a training."""
+        train: TrainConfig = getattr(self.train, name)
+        nodes = self.resources.slurm.of(name).nodes or 1
+        processes = self.resources.training.processes * nodes
+        if train.batch_size % (train.micro_batch * processes):
+            raise Refused(
+                f"resources.training.processes={self.resources.training.processes}: "
+                f"train.{name}.batch_size={train.batch_size} must be a multiple of "
+                f"micro_batch={train.micro_batch} x {processes} processes"
             )

@@ -26,6 +26,8 @@ class Stage:
     version: ClassVar[int] = 1
     # Working folders that are no part of the artifact: kept while the work may have to go on.
     scratch: ClassVar[tuple[str, ...]] = ()
+    # A field of resources.slurm: light, generate, judge, sft, dpo, diagnose; or default.
+    needs: ClassVar[str] = "default"
 
     @cached_property
     def key(self) -> str:
@@ -62,6 +64,11 @@ class Stage:
     def tag(self) -> str:
         """Work of one kind with equal tags takes like time per unit; for estimates only."""
         return ""
+
+    @property
+    def job(self) -> str:
+        """Whose resources it takes on a cluster: see resources.slurm."""
+        return self.needs
 
     @property
     def label(self) -> str:

@@ -3,8 +3,9 @@
 import os
 from functools import partial
 
-from tsr.config import EngineConfig, ResourcesConfig
+from tsr.config import EngineConfig
 from tsr.engines.base import Engine, EngineError
+from tsr.resources import ResourcesConfig
 
 
 def build_engine(config: EngineConfig, resources: ResourcesConfig | None = None) -> Engine:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tsr.config import EngineConfig, ResourcesConfig
+from tsr.config import EngineConfig
 from tsr.engines import vllm_start
 from tsr.engines.base import Answer, EngineError, ModelFiles, Request, check_files
 from tsr.engines.chat import Chat, Tokens
+from tsr.resources import ResourcesConfig
 
 # What may differ between checkpoints that one running engine holds one after the other.
 _INCIDENTAL = (

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tsr.config import EngineConfig, ResourcesConfig
+from tsr.config import EngineConfig
 from tsr.engines.base import EngineError
+from tsr.resources import ResourcesConfig
 
 WORKER = "tsr.engines.vllm_worker.Weights"
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}

@@ -28,6 +28,7 @@ class Diagnose(Stage):
     """
 
     kind: ClassVar[str] = "diagnose"
+    needs: ClassVar[str] = "diagnose"
 
     model: DPO
     pairs: Pairs

@@ -16,6 +16,7 @@ class DPO(Trained):
     """The policy starts from `start`; `reference` stays frozen."""
 
     kind: ClassVar[str] = "dpo"
+    needs: ClassVar[str] = "dpo"
 
     start: Model
     reference: Model

@@ -22,6 +22,7 @@ class Ensemble(Scores):
     """
 
     kind: ClassVar[str] = "ensemble"
+    needs: ClassVar[str] = "light"
 
     members: tuple[Scores, ...]
     names: tuple[str, ...]

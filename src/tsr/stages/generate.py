@@ -32,6 +32,7 @@ class Generate(Pool):
     """
 
     kind: ClassVar[str] = "generate"
+    needs: ClassVar[str] = "generate"
     scratch: ClassVar[tuple[str, ...]] = (BLOCKS,)
 
     model: Model

@@ -31,6 +31,7 @@ class Given(Pool):
     """
 
     kind: ClassVar[str] = "given"
+    needs: ClassVar[str] = "light"
 
     content: str
     answered: tuple[Answered, ...] = setting((), neutral=True)

@@ -85,6 +85,11 @@ class Judgements(Scores):
         others = self.rivals.each - (self.rivals == self.pool) if self.rivals else 0
         return self.pool.count * self.judge.asked(others)
 
+    @property
+    def job(self) -> str:
+        """See Stage.job."""
+        return "light" if self.model is None else "judge"
+
     @cached_property
     def siblings(self) -> tuple[Sibling, ...]:
         """The same judgements of a pool with another K; rivals would be others."""

@@ -58,6 +58,7 @@ class Pretrained(Model):
     """
 
     kind: ClassVar[str] = "pretrained"
+    needs: ClassVar[str] = "light"
 
     source: str
     repo: str | None = None

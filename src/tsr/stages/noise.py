@@ -23,6 +23,7 @@ class Noisy(Scores):
     """
 
     kind: ClassVar[str] = "noise"
+    needs: ClassVar[str] = "light"
 
     scores: Scores
     noise: NoiseConfig

@@ -33,6 +33,7 @@ class Pairs(Stage):
     """
 
     kind: ClassVar[str] = "pair"
+    needs: ClassVar[str] = "light"
 
     chosen: Selector
     rejected: Selector

@@ -90,6 +90,7 @@ class Prompts(Stage):
     """
 
     kind: ClassVar[str] = "prompts"
+    needs: ClassVar[str] = "light"
 
     source: Source
     part: int

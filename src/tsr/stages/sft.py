@@ -18,6 +18,7 @@ class SFT(Trained):
     judgements (EFT)."""
 
     kind: ClassVar[str] = "sft"
+    needs: ClassVar[str] = "sft"
 
     start: Model
     ift: Source
