@@ -1,9 +1,12 @@
 """Progress for people: a bar with rates on a terminal, a plain line now and then elsewhere."""
 
+import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -60,6 +63,40 @@ class Lines:
             self.console.print(
                 f"{self.what} {self.done}/{self.total} after {now - self.began:.0f} s"
             )
+
+
+PROGRESS = "progress.json"
+
+
+@dataclass
+class Noted:
+    """A counter that also tells a file, at most once a second, for `python -m tsr.status`."""
+
+    shown: "Bar | Lines"
+    path: Path
+    what: str
+    total: int
+    done: int
+    begun: int
+    began: float = field(default_factory=time.time)
+    told: float = 0.0
+
+    def advance(self, amount: int = 1) -> None:
+        """See tsr.workbench.Progress."""
+        self.shown.advance(amount)
+        self.done += amount
+        self.tell()
+
+    def tell(self) -> None:
+        """Write how far it is; `begun` of it was there when this try began."""
+        now = time.time()
+        if now - self.told >= 1.0:
+            self.told = now
+            state = {"what": self.what, "done": self.done, "total": self.total}
+            state |= {"begun": self.begun, "seconds": round(now - self.began, 1)}
+            draft = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
+            draft.write_text(json.dumps(state))
+            draft.replace(self.path)
 
 
 @dataclass

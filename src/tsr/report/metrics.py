@@ -31,6 +31,12 @@ def iteration_row(iteration: Iteration, store: Store) -> Row | None:
     return row | _phase1(iteration, store) | _heldout(iteration.evaluation, store)
 
 
+def rows_of(run: Run, store: Store) -> list[Row]:
+    """Every row that is complete, M0's first."""
+    rows = [first_row(run, store), *(iteration_row(it, store) for it in run.iterations)]
+    return [row for row in rows if row is not None]
+
+
 def phase1_pairs(iteration: Iteration) -> Pairs | None:
     """D1: what the future model was trained on, where the variant has one."""
     for pool, role in iteration.model.pairs.pools.items():

@@ -8,6 +8,8 @@ from tsr.stages.model import Model
 from tsr.stages.pair import Pairs
 from tsr.stages.trained import Trained
 from tsr.training.outcome import NoPairs
+from tsr.training.spread import train
+from tsr.training.work import Work
 from tsr.workbench import Workbench
 
 
@@ -31,14 +33,12 @@ class DPO(Trained):
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Train with TRL's DPOTrainer; see tsr.training.dpo."""
-        from tsr.training import dpo
-
         rows = self.pairs.read(bench)
         if not rows:
             raise NoPairs(f"{self.pairs.label}: no prompt gave a pair ({self._why(bench)})")
-        start, reference = self.start.files(bench), self.reference.files(bench)
+        models = self.start.files(bench), self.reference.files(bench)
         bench.release()
-        return dpo.train(bench, start, reference, rows, self.settings, self.seed)
+        return train(bench, Work("dpo", models, rows, self.settings, self.seed))
 
     def _why(self, bench: Workbench) -> str:
         dropped = bench.figures(self.pairs)["dropped"]

@@ -1,9 +1,10 @@
 """Generation: K candidates of one model for each prompt."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
 
 from tsr.config import EngineConfig, SamplingConfig
@@ -17,6 +18,7 @@ from tsr.stages.blocks import BLOCKS, in_blocks
 from tsr.stages.model import Model
 from tsr.stages.pool import Pool
 from tsr.stages.prompts import Prompts
+from tsr.stages.share import Splittable
 from tsr.stages.siblings import MOST_K, known_rows
 from tsr.workbench import Workbench
 
@@ -24,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Generate(Pool):
+class Generate(Pool, Splittable):
     """Writes `candidates.jsonl`, keyed by (prompt_id, model, draw, sample).
 
     draw: which independent set of K this is; see variant.anchor_pool.
@@ -89,6 +91,16 @@ class Generate(Pool):
         work = {"units": len(made) - len(known), "reused": len(known)}
         return self._figures(bench, made) | work
 
+    @property
+    def blocks(self) -> int:
+        """Of prompts."""
+        return math.ceil(self.prompts.count / self._block(0))
+
+    def work(self, bench: Workbench) -> int:
+        """See Splittable."""
+        first, _ = known_rows(bench, self, self.k, "candidates.jsonl")
+        return len(self._sampled(bench, first)) if first < self.k else 0
+
     def rows(self, bench: Workbench) -> list[Row]:
         """The prompts."""
         return self.prompts.read(bench)
@@ -112,16 +124,24 @@ class Generate(Pool):
 
     def _sampled(self, bench: Workbench, first: int) -> list[dict[str, Any]]:
         """Samples from number `first` on."""
-        engine = bench.engine(self.engine, self.model.files(bench))
-        requests = [self._request(row, first) for row in self.prompts.read(bench)]
+
+        @cache
+        def engine() -> Engine:
+            return bench.engine(self.engine, self.model.files(bench))
+
         return in_blocks(
             bench,
             f"{self.label}: prompts",
-            by_length(engine, requests, lambda request: request),
-            max(1, self.engine.block // (self.k - first)),
-            lambda block: [self._row(a, first) for a in engine.answer(block)],
+            [self._request(row, first) for row in self.prompts.read(bench)],
+            self._block(first),
+            lambda block: [self._row(a, first) for a in engine().answer(block)],
+            order=lambda requests: by_length(engine(), requests, lambda request: request),
             tag=f"from{first}-" if first else "",
         )
+
+    def _block(self, first: int) -> int:
+        """Prompts in a block."""
+        return max(1, self.engine.block // (self.k - first))
 
     def _request(self, row: Row, first: int) -> Request:
         # The model is in the seed, so that two models' noise on one prompt is independent.

@@ -1,9 +1,10 @@
 """Judging: what one judge says of each candidate of a pool."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from tsr.config import EngineConfig
@@ -19,6 +20,7 @@ from tsr.stages.generate import Generate, by_length
 from tsr.stages.model import Model
 from tsr.stages.pool import Pool
 from tsr.stages.scores import FILE, KEYS, Row, Scores, figures
+from tsr.stages.share import Splittable
 from tsr.stages.siblings import known_rows
 from tsr.workbench import Workbench
 
@@ -39,7 +41,7 @@ class _Asked:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Judgements(Scores):
+class Judgements(Scores, Splittable):
     """One judge's verdicts, n for each candidate and question.
 
     model: who judges, or None for a judge that needs no model.
@@ -121,6 +123,16 @@ class Judgements(Scores):
         found = figures(rows, self.scale, self.by_candidate)
         return found | tokens | {"units": len(made), "reused": len(rows) - len(made)}
 
+    @property
+    def blocks(self) -> int:
+        """Of questions; as many as are asked for, since their number is known only later."""
+        return 1 if self.engine is None else math.ceil(self.count / self.engine.block)
+
+    def work(self, bench: Workbench) -> int:
+        """See Splittable."""
+        first, _ = known_rows(bench, self, self.pool.each, FILE)
+        return len(self._answered(bench, self._asked(bench, first), first))
+
     def _asked(self, bench: Workbench, first: int) -> list[_Asked]:
         """All questions about samples from number `first` on."""
         cases, rivals = self._cases(bench, self.pool), self._rivals(bench)
@@ -161,13 +173,24 @@ class Judgements(Scores):
         open_ones = [a for a in asked if a.question.requests]
         if not open_ones:
             return rows
-        engine = bench.engine(self.engine, self.model.files(bench))
-        size = max(1, self.engine.block // self.judge.n)
-        what = f"{self.label}: questions"
-        ordered = by_length(engine, open_ones, lambda a: a.question.requests[0])
-        tag = f"from{first}-" if first else ""
-        return rows + in_blocks(
-            bench, what, ordered, size, lambda block: self._block(engine, block), tag
+        return rows + self._in_blocks(bench, open_ones, first)
+
+    def _in_blocks(self, bench: Workbench, asked: Sequence[_Asked], first: int) -> list[Row]:
+        @cache
+        def engine() -> Engine:
+            assert self.model is not None
+            assert self.engine is not None
+            return bench.engine(self.engine, self.model.files(bench))
+
+        assert self.engine is not None
+        return in_blocks(
+            bench,
+            f"{self.label}: questions",
+            asked,
+            max(1, self.engine.block // self.judge.n),
+            lambda block: self._block(engine(), block),
+            order=lambda asked: by_length(engine(), asked, lambda a: a.question.requests[0]),
+            tag=f"from{first}-" if first else "",
         )
 
     def _block(self, engine: Engine, asked: Sequence[_Asked]) -> list[Row]:

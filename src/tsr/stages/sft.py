@@ -9,6 +9,8 @@ from tsr.data.rows import Row
 from tsr.stages.model import Model
 from tsr.stages.prompts import Source
 from tsr.stages.trained import Trained
+from tsr.training.spread import train
+from tsr.training.work import Work
 from tsr.workbench import Workbench
 
 
@@ -34,12 +36,11 @@ class SFT(Trained):
 
     def produce(self, bench: Workbench) -> dict[str, Any]:
         """Train with TRL's SFTTrainer; see tsr.training.sft."""
-        from tsr.training import sft
-
         rows = [r for source in (self.ift, self.eft) if source for r in _answered(source)]
         files = self.start.files(bench)
         bench.release()
-        return sft.train(bench, files, rows, self.settings, self.seed)
+        objects = [row.as_json() for row in rows]
+        return train(bench, Work("sft", (files,), objects, self.settings, self.seed))
 
 
 def _answered(source: Source) -> list[Row]:

@@ -51,6 +51,14 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+class NoSuchSweep(StoreError):
+    """No sweep, or more than one, has such a name."""
+
+
+class NotVisible(StoreError):
+    """The store that a job was submitted for cannot be seen from the node it runs on."""
+
+
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """Name the store's own failures to write; other errors pass."""

@@ -42,6 +42,16 @@ class Layout:
         """A file for each run, naming what it needs."""
         return self.root / "roots"
 
+    @property
+    def jobs(self) -> Path:
+        """A file for each stage that was given to a cluster."""
+        return self.root / "jobs"
+
+    @property
+    def sweeps(self) -> Path:
+        """A file for each sweep."""
+        return self.root / "sweeps"
+
     def timings(self, kind: str) -> Path:
         """How long the stages of a kind took, a line each."""
         return self.root / "timings" / f"{kind}.jsonl"

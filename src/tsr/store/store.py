@@ -25,10 +25,12 @@ from tsr.store.errors import (
     writing,
 )
 from tsr.store.files import append_line, last_lines, write_json
+from tsr.store.jobs import Notes
 from tsr.store.layout import DONE, RECORD, SHORT, Layout
 from tsr.store.manifest import faults
 from tsr.store.part import begin
 from tsr.store.publish import publish
+from tsr.store.sweeps import Sweeps
 
 log = logging.getLogger("tsr.store")
 CHECKS: Final = ("hash", "size")
@@ -70,6 +72,8 @@ class Store:
         self.revision = revision
         self.layout = Layout(self.root)
         self.claims = Claims(self.layout.claims, stale_after_s)
+        self.notes = Notes(self.layout)
+        self.sweeps = Sweeps(self.layout)
         self._verified: dict[Path, tuple[int, int]] = {}
         self.layout.check_format()
 
@@ -85,7 +89,7 @@ class Store:
             return "running"
         return "partial" if self.leftovers(item) else "missing"
 
-    def leftovers(self, item: Item) -> list[Path]:
+    def leftovers(self, item: Named) -> list[Path]:
         """The unfinished folders of a stage: blocks to resume from, logs."""
         return self.layout.parts(item.kind, item.key)
 

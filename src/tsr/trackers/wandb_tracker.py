@@ -1,6 +1,8 @@
 """Weights & Biases: one wandb run per run, finished inside it."""
 
+import re
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, cast
 
 from tsr.config import TrackerConfig
@@ -24,6 +26,9 @@ class WandbTracker:
             mode=cast(Any, config.mode),
             group=group,
             name=name,
+            # The same for the same run: taken up again, it stays one run in the project.
+            id=run_id(name),
+            resume="allow",
             dir=folder,
             config=dict(settings),
             settings=wandb.Settings(silent=True),
@@ -50,3 +55,8 @@ class WandbTracker:
     def finish(self, exit_code: int) -> None:
         """See Tracker."""
         self.run.finish(exit_code=exit_code)
+
+
+def run_id(name: str) -> str:
+    """wandb's id of a run: readable, and of the characters and the length that wandb allows."""
+    return f"{re.sub('[^A-Za-z0-9_-]', '-', name)[:100]}-{sha256(name.encode()).hexdigest()[:8]}"

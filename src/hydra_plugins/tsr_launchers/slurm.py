@@ -1,0 +1,54 @@
+"""`hydra/launcher=slurm`: a sweep as one graph of SLURM jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class SlurmLauncherConf:
+    """What `hydra.launcher` holds.
+
+    wait: stay until all jobs have ended, and end with the comparison. poll_s: how often to look.
+    """
+
+    _target_: str = "hydra_plugins.tsr_launchers.slurm.SlurmLauncher"
+    wait: bool = False
+    poll_s: float = 5.0
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="slurm", node=SlurmLauncherConf, provider="tsr"
+)
+
+
+class SlurmLauncher(Launcher):
+    """Submits what is missing and returns; see tsr.executors.slurm."""
+
+    def __init__(self, wait: bool, poll_s: float) -> None:
+        self.wait, self.poll_s = wait, poll_s
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what composing needs."""
+        self.loader, self.config = hydra_context.config_loader, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit the sweep; one completed return per run: it is given away, not done."""
+        from tsr.compose import to_run_config
+        from tsr.executors.slurm.launch import launch
+
+        configs = [self.loader.load_sweep_config(self.config, list(o)) for o in job_overrides]
+        launch([to_run_config(c) for c in configs], self.wait, self.poll_s)
+        pairs = zip(configs, job_overrides, strict=True)
+        return [
+            JobReturn(overrides=o, cfg=c, hydra_cfg=c, status=JobStatus.COMPLETED) for c, o in pairs
+        ]

@@ -1,0 +1,1 @@
+"""SLURM: every missing stage a job, tied by dependencies. Built on submitit."""

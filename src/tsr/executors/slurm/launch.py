@@ -1,0 +1,71 @@
+"""Submit a sweep, say what was submitted, and if wanted stay until it is over."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from tsr.config import RunConfig
+from tsr.executors.slurm import queue
+from tsr.executors.slurm.job import lacking
+from tsr.executors.slurm.submit import Submission, Submitted
+from tsr.report.metrics import rows_of
+from tsr.status.show import headline
+from tsr.status.states import states_of
+from tsr.sweep import Finished, Sweep, require
+
+
+def launch(configs: Sequence[RunConfig], wait: bool, poll_s: float) -> Submitted:
+    """Submit what is missing of these runs. With `wait`, raises RunFailed if a stage failed."""
+    sweep = Sweep(configs)
+    done = Submission(sweep).submit()
+    _tell(sweep, done, sweep.console)
+    if wait:
+        _follow(sweep, done, poll_s)
+        finished = [_finished(sweep, name) for name in sweep.runs]
+        sweep.conclude(finished)
+        require(finished)
+    return done
+
+
+def _tell(sweep: Sweep, done: Submitted, out: Console) -> None:
+    table = Table("job", "stage", "units", "after", "", title="Jobs", title_justify="left")
+    for stage, job, needs, new in done.jobs:
+        waits = ", ".join(needs) or "-"
+        table.add_row(
+            job, stage.label, str(stage.count), waits, "" if new else "in the queue already"
+        )
+    if done.jobs:
+        out.print(table)
+    there = len(done.jobs) - done.new
+    out.print(
+        f"{len(sweep.runs)} run(s), sweep {done.sweep}: {done.new} jobs submitted, {there} in the "
+        f"queue already, {len(done.records)} more write the runs' folders",
+        highlight=False,
+    )
+    where = f" --store {sweep.store.root}"
+    out.print(
+        f"watch:  python -m tsr.status {done.sweep}{where} --watch\n"
+        f"cancel: python -m tsr.cancel {done.sweep}{where}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _follow(sweep: Sweep, done: Submitted, poll_s: float) -> None:
+    """Stay while any of the jobs is in the queue; say how far it is when that changes."""
+    ids = {job for _, job, _, _ in done.jobs} | set(done.records.values())
+    told = ""
+    while ids & {job.array for job in queue.queued()}:
+        file = sweep.store.sweeps.get(done.sweep)
+        line = headline(file, states_of(file, sweep.store)[0])
+        if line != told:
+            sweep.console.print(line, highlight=False, soft_wrap=True)
+        told = line
+        time.sleep(poll_s)
+
+
+def _finished(sweep: Sweep, name: str) -> Finished:
+    run = sweep.runs[name]
+    return Finished(name, sweep.folder(name), rows_of(run, sweep.store), lacking(run, sweep.store))

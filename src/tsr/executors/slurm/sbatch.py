@@ -1,0 +1,47 @@
+"""What a job asks of SLURM, as submitit takes it."""
+
+from typing import Any
+
+from tsr.resources import JobConfig, SlurmConfig
+
+
+def parameters(
+    slurm: SlurmConfig, job: JobConfig, name: str, dependency: str | None
+) -> dict[str, Any]:
+    """The arguments of submitit's `update_parameters`.
+
+    The script becomes the Python process itself (`exec`, no srun): so it is that process which
+    gets the warning signal, it may start srun for a training on several nodes, and its exit code
+    is the job's.
+    """
+    return {
+        "job_name": name,
+        "dependency": dependency,
+        "partition": job.partition,
+        "nodes": job.nodes or 1,
+        "ntasks_per_node": 1,
+        "gpus_per_node": job.gpus or None,
+        "gres": job.gres,
+        "cpus_per_task": job.cpus,
+        "mem": None if job.memory_gb is None else f"{round(job.memory_gb * 1024)}M",
+        "time": job.minutes,
+        "account": job.account,
+        "qos": job.qos,
+        "constraint": job.constraint,
+        "setup": job.setup,
+        "wckey": slurm.wckey,
+        "signal_delay_s": slurm.notice_s,
+        "stderr_to_stdout": True,
+        "use_srun": False,
+        "additional_parameters": _more(slurm, job),
+    }
+
+
+def _more(slurm: SlurmConfig, job: JobConfig) -> dict[str, Any]:
+    ours = {
+        "signal": f"B:USR2@{slurm.notice_s}",
+        "kill-on-invalid-dep": "yes",
+        "requeue": True,
+        "open-mode": "append",
+    }
+    return ours | dict(job.sbatch or {})

@@ -1,0 +1,198 @@
+"""From the plan of a sweep to jobs in SLURM's queue."""
+
+import getpass
+import logging
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tsr.config import RunConfig
+from tsr.executors.slurm import queue
+from tsr.executors.slurm.graph import Task, tasks_of
+from tsr.executors.slurm.job import Place, RecordJob, StageJob, record
+from tsr.executors.slurm.queue import Job, SlurmError, name_of
+from tsr.executors.slurm.sbatch import parameters
+from tsr.plan import Plan
+from tsr.resources import JobConfig
+from tsr.stage import Stage
+from tsr.stages.share import Share
+from tsr.store import Busy
+from tsr.store.claim import Claim
+from tsr.store.jobs import Note
+from tsr.store.sweeps import now
+from tsr.sweep import Sweep
+
+log = logging.getLogger("tsr")
+
+
+@dataclass
+class Submitted:
+    """What was given to SLURM. jobs: (stage, job id, ids waited for, whether it is new)."""
+
+    sweep: str
+    jobs: list[tuple[Stage, str, tuple[str, ...], bool]] = field(default_factory=list)
+    records: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def new(self) -> int:
+        """How many jobs were submitted just now."""
+        return sum(new for *_, new in self.jobs)
+
+
+class Submission:
+    """Submits what is missing of a sweep, and nothing that is in the queue already."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.store = sweep, sweep.store
+        self.first: RunConfig = sweep.configs[0]
+        self.slurm = self.first.resources.slurm
+        self.tag = queue.store_tag(self.store.root)
+        self.logs = Path(self.first.runs).resolve() / "slurm" / sweep.name
+        self.place = Place(
+            str(self.store.root.resolve()), self.store.check, sweep.name, socket.gethostname()
+        )
+        self.ids: dict[Stage, str] = {}
+
+    def submit(self) -> Submitted:
+        """Submit, inputs first. Raises SlurmError with sbatch's own words where it refuses."""
+        self.store.layout.prepare()
+        with self._alone():
+            self.live = {job.name: job for job in queue.queued()}
+            plan = self.sweep.plan()
+            self._try_out(plan)
+            self.sweep.note("slurm", plan)
+            done = Submitted(self.sweep.name)
+            for task in tasks_of(plan.to_run, self.slurm):
+                done.jobs.append(self._task(task))
+            done.records = self._records(plan, done)
+            self.sweep.note("slurm", plan, done.records)
+        return done
+
+    def _alone(self) -> Claim:
+        """Of two who submit into one store, the second sees what the first has submitted."""
+        told = False
+        while True:
+            try:
+                return self.store.exclusive("submission", "submission")
+            except Busy as busy:
+                if not told:
+                    log.info("waiting: %s", busy)
+                told = True
+                time.sleep(self.store.poll_s)
+
+    def _try_out(self, plan: Plan) -> None:
+        """Ask sbatch whether it would take each kind of job, before the first is submitted."""
+        sorts = {stage.job: self.slurm.of(stage.job) for stage in plan.to_run}
+        tried: list[JobConfig] = []
+        for sort, job in sorts.items():
+            if job not in tried:
+                tried.append(job)
+                self._try(sort, job)
+
+    def _try(self, sort: str, job: JobConfig) -> None:
+        from submitit.slurm.slurm import _make_sbatch_string
+
+        asked = parameters(self.slurm, job, "try", None)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        script = self.logs / "try.sh"
+        script.write_text(_make_sbatch_string(command="true", folder=self.logs, **asked))
+        try:
+            queue.command("sbatch", "--test-only", str(script))
+        except SlurmError as error:
+            raise SlurmError(f"resources.slurm.{sort}: {error}; nothing was submitted") from error
+        finally:
+            script.unlink()
+
+    def _task(self, task: Task) -> tuple[Stage, str, tuple[str, ...], bool]:
+        stage = task.stage
+        alive = self.live.get(name_of(stage, self.tag))
+        if alive is not None:
+            self.ids[stage] = alive.array
+            return stage, alive.array, (), False
+        needs = [f"afterok:{self.ids[need]}" for need in task.needs]
+        if task.after is not None:
+            needs.append(f"afterany:{self.ids[task.after]}")
+        logs = self._logs(stage)
+        array = self._array(task.shares, needs) if task.shares else None
+        # With all blocks there, what is left is to put them together.
+        config = self.slurm.of("light" if task.shares else stage.job)
+        wait = [f"afterok:{array}"] if array else needs
+        (job,) = self._sbatch([self._job(stage)], config, name_of(stage, self.tag), logs, wait)
+        self.ids[stage] = job
+        self._note(stage, job, logs, len(task.shares), array)
+        return stage, job, tuple(need.partition(":")[2] for need in needs), True
+
+    def _array(self, shares: Sequence[Share], needs: Sequence[str]) -> str | None:
+        """The array that makes the shares which are not there; None where all of them are."""
+        missing = [share for share in shares if not self.store.has(share)]
+        if not missing:
+            return None
+        name = name_of(shares[0].whole, self.tag).replace("-", "_shares-", 1)
+        if name in self.live:
+            return self.live[name].array
+        self.store.keep(f"shares-{shares[0].whole.key[:12]}", [share.key for share in shares])
+        config = self.slurm.of(shares[0].job)
+        jobs = [self._job(share) for share in missing]
+        return self._sbatch(jobs, config, name, self._logs(shares[0]), needs)[0].partition("_")[0]
+
+    def _job(self, stage: Stage) -> StageJob:
+        return StageJob(stage, stage.key, self.place, self.first.resources)
+
+    def _logs(self, stage: Stage) -> Path:
+        return self.logs / f"{stage.kind}-{stage.key[:12]}"
+
+    def _sbatch(
+        self, calls: Sequence[Any], config: JobConfig, name: str, logs: Path, wait: Sequence[str]
+    ) -> list[str]:
+        """Submit one job, or an array where there are several calls. Returns their ids."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        # Before SLURM 23.02 a job whose log has no folder dies without a word.
+        logs.mkdir(parents=True, exist_ok=True)
+        python = self.slurm.python or shlex.quote(sys.executable)
+        executor = SlurmExecutor(logs, python=f"exec {python}")
+        executor.update_parameters(**parameters(self.slurm, config, name, ",".join(wait) or None))
+        try:
+            return [str(job.job_id) for job in executor.submit_array(calls)]
+        except FailedJobError as error:
+            raise SlurmError(
+                f"sbatch refused {name}: {error}. What was submitted before stays: "
+                "the same command goes on, `python -m tsr.cancel` takes it back"
+            ) from error
+
+    def _note(self, stage: Stage, job: str, logs: Path, shares: int, array: str | None) -> None:
+        self.store.notes.put(
+            Note(stage.key, stage.label, job, str(logs), shares, array, getpass.getuser(), now())
+        )
+
+    def _records(self, plan: Plan, done: Submitted) -> dict[str, str]:
+        """A job a run that writes its folder at last; a run that lacks nothing is written now."""
+        new = {stage for stage, _, _, fresh in done.jobs if fresh}
+        found = {}
+        for name, run in self.sweep.runs.items():
+            waits = [self.ids[stage] for stage in run.stages if stage in self.ids]
+            alive = self.live.get(self._record_name(name))
+            if not waits:
+                record(run.config, name, self.store)
+            elif alive is not None and not new & set(run.stages):
+                found[name] = alive.job
+            else:
+                found[name] = self._record(run.config, name, waits, alive)
+        return found
+
+    def _record(self, config: RunConfig, name: str, waits: Sequence[str], alive: Job | None) -> str:
+        if alive is not None:  # it does not wait for what was submitted just now
+            queue.cancel([alive.job])
+        call = RecordJob(config, name, self.place)
+        light, wait = self.slurm.of("light"), [f"afterany:{':'.join(waits)}"]
+        logs = self.logs / f"record-{name}"
+        return self._sbatch([call], light, self._record_name(name), logs, wait)[0]
+
+    def _record_name(self, name: str) -> str:
+        return f"record-{name}.{self.tag}"

@@ -1,0 +1,73 @@
+"""Inside a job: SLURM's warnings make the work save itself; then the job is requeued or ends."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from tsr import stopping
+from tsr.executors.slurm import queue
+from tsr.stopping import Stopped
+
+log = logging.getLogger("tsr")
+
+# The share of the notice in which work may reach its next safe point; the rest is for leaving.
+PATIENCE: Final = 0.7
+REQUEUED: Final = 75  # the exit code of a job that goes on later (EX_TEMPFAIL)
+
+
+@contextmanager
+def saving(notice_s: float) -> Iterator[None]:
+    """While the block lasts, USR2 (time limit, preemption) and TERM make the work stop.
+
+    Work stops at the end of its block or step, or where it is if that would take too long. Then
+    the job is requeued, unless it was cancelled; either way this ends with SystemExit.
+    """
+
+    def warn(number: int, frame: FrameType | None) -> None:
+        log.warning("%s: saving, to go on later", signal.Signals(number).name)
+        stopping.ask()
+        signal.setitimer(signal.ITIMER_REAL, notice_s * PATIENCE)
+
+    def term(number: int, frame: FrameType | None) -> None:
+        # Preemption without SLURM's user signal looks like this; so does scancel.
+        if queue.state_of(own_job()) != "RUNNING":
+            raise Stopped("the job was cancelled")
+        stopping.ask()
+
+    def now(number: int, frame: FrameType | None) -> None:
+        raise Stopped("no time left; the block or steps under way are done again")
+
+    stopping.reset()
+    handlers = {signal.SIGUSR2: warn, signal.SIGTERM: term, signal.SIGALRM: now}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    except Stopped as stop:
+        _leave(stop)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def own_job() -> str:
+    """The id of the job that this process is."""
+    return os.environ["SLURM_JOB_ID"]
+
+
+def requeue(why: str) -> None:
+    """Put this job back into the queue, and end."""
+    log.warning("requeued: %s", why)
+    queue.command("scontrol", "requeue", own_job())
+    raise SystemExit(REQUEUED)
+
+
+def _leave(stop: Stopped) -> None:
+    if queue.state_of(own_job()) == "RUNNING":
+        requeue(str(stop))
+    log.warning("ended: %s", stop)
+    raise SystemExit(REQUEUED)

@@ -1,0 +1,1 @@
+"""Looking at a sweep from outside: the store's own records, and what the cluster says."""
