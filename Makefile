@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Offline by intention: the demo and the tests need no hub, and say so rather than try.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup vllm demo sweep test test-slow test-vllm check format bench clean
+.PHONY: help setup vllm demo sweep test test-slow test-slurm test-vllm check format bench clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,11 +35,14 @@ demo: $(READY) ## Temporal Self-Rewarding on SmolLM2-135M, two iterations, on tw
 sweep: $(READY) ## Self-Rewarding, past-only and temporal as one sweep that shares its work
 	$(BIN)/python -m tsr.run -m experiment=demo variant=self_rewarding,past_only,temporal
 
-test: $(READY) ## All tests but the slow ones that `make test-slow` has
-	$(BIN)/python -m pytest -m "not long and not vllm"
+test: $(READY) ## All tests but those of the targets below
+	$(BIN)/python -m pytest -m "not long and not vllm and not slurm"
 
 test-slow: $(READY) ## The real model end to end: kill and resume, sweeps, precision
-	$(BIN)/python -m pytest -m "long and not vllm"
+	$(BIN)/python -m pytest -m "long and not vllm and not slurm"
+
+test-slurm: $(READY) ## Sweeps on a real SLURM that it brings up here; as root, with Debian's packages
+	TSR_NEED_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
 test-vllm: vllm ## The vLLM engine and a real server: installs vLLM first
 	$(BIN)/python -m pytest -m vllm
@@ -48,7 +51,7 @@ check: $(READY) ## Format, lint, types, fast tests: before each commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not long and not vllm"
+	$(BIN)/python -m pytest -q -m "not slow and not long and not vllm and not slurm"
 
 format: $(READY) ## Format and mend what ruff can
 	$(BIN)/ruff format .

@@ -24,6 +24,7 @@ from tsr.engines.transformers_engine import TransformersEngine
 
 pytest.importorskip("vllm", reason="needs vLLM: `make vllm`")
 from tsr.engines.vllm_engine import VLLMEngine
+from tsr.resources import ResourcesConfig
 
 pytestmark = [
     pytest.mark.vllm,

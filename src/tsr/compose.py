@@ -9,26 +9,25 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from tsr.composer import Composer
 from tsr.config import RunConfig
+from tsr.expand import expand
+from tsr.places import conf_folder
 from tsr.settings import Refused
 
 CONFIG = "config"
 ConfigErrors = (HydraException, OmegaConfBaseException, Refused)
-
-
-def conf_folder() -> Path:
-    """The repository's `conf/` where there is one, else the copy packaged with the wheel."""
-    here = Path(__file__).resolve().parent
-    repository = here.parents[1] / "conf"
-    return repository if (repository / f"{CONFIG}.yaml").is_file() else here / "conf"
 
 
 def register() -> None:
@@ -38,9 +37,10 @@ def register() -> None:
 
 def to_run_config(cfg: DictConfig) -> RunConfig:
     """The typed, checked configuration. Raises Refused, or OmegaConf's error for a wrong type."""
-    cfg = cfg.copy()
-    with flag_override(cfg, ["struct", "readonly"], False):
-        cfg.pop("hydra", None)
+    if "hydra" in cfg:
+        cfg = cfg.copy()
+        with flag_override(cfg, ["struct", "readonly"], False):
+            cfg.pop("hydra")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, RunConfig)
     config.check()
@@ -50,7 +50,18 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
 def compose_all(overrides: Sequence[str], multirun: bool) -> list[RunConfig]:
     """All runs of a command line, without running them; for the plan."""
     with _hydra():
-        return [to_run_config(compose(CONFIG, list(o))) for o in _expand(overrides, multirun)]
+        parsed = OverridesParser.create(_loader()).parse_overrides(list(overrides))
+        hydra = [str(o.input_line) for o in parsed if o.is_hydra_override()]
+        composer = Composer(_loader(), CONFIG, hydra)
+        return [to_run_config(cfg) for cfg in composer.runs(_expand(parsed, multirun))]
+
+
+def compose_jobs(
+    loader: ConfigLoader, sweep: DictConfig, jobs: Sequence[Sequence[str]]
+) -> list[RunConfig]:
+    """All runs of a launcher's sweep, from the overrides of each; `sweep` is Hydra's config."""
+    name, hydra = sweep.hydra.job.config_name, sweep.hydra.overrides.hydra
+    return [to_run_config(cfg) for cfg in Composer(loader, name, hydra).runs(jobs)]
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -74,16 +85,21 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-def _expand(overrides: Sequence[str], multirun: bool) -> list[Sequence[str]]:
-    """One list of overrides per run: the product of the sweeps, as Hydra's basic sweeper has it."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    single = [o.input_line for o in parsed if not o.is_sweep_override()]
-    hydra = compose(CONFIG, [str(o) for o in single], return_hydra_config=True).hydra
-    params = [f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()]
+def _loader() -> ConfigLoader:
+    return GlobalHydra.instance().config_loader()
+
+
+def _expand(parsed: list[Override], multirun: bool) -> list[list[str]]:
+    """One list of overrides per run: what tsr.run would make of that command line."""
+    single = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+    hydra = compose(CONFIG, single, return_hydra_config=True).hydra
+    tasks = [o for o in parsed if not o.is_hydra_override()]
     if not (multirun or str(hydra.mode).endswith("MULTIRUN")):
-        return [list(overrides)]
-    both = OverridesParser.create().parse_overrides([*params, *overrides])
-    return list(BasicSweeper.split_arguments(both, None)[0])
+        return [[str(o.input_line) for o in tasks]]
+    ConfigLoaderImpl.validate_sweep_overrides_legal(parsed, RunMode.MULTIRUN, from_shell=True)
+    params = [f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()]
+    given = OverridesParser.create(_loader()).parse_overrides(params)
+    return expand([*given, *tasks], hydra.sweeper.get("zipped") or ())
 
 
 def one_line(error: Exception) -> str:

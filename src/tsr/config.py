@@ -586,12 +586,10 @@ class RunConfig(Section):
 
     def _check_spread(self, name: str) -> None:
         """An optimiser step's rows must share out evenly over the processes of a training."""
-        train: TrainConfig = getattr(self.train, name)
+        rows: int = getattr(self.train, name).batch_size
         nodes = self.resources.slurm.of(name).nodes or 1
-        processes = self.resources.training.processes * nodes
-        if train.batch_size % (train.micro_batch * processes):
+        if rows % (self.resources.training.processes * nodes):
             raise Refused(
                 f"resources.training.processes={self.resources.training.processes}: "
-                f"train.{name}.batch_size={train.batch_size} must be a multiple of "
-                f"micro_batch={train.micro_batch} x {processes} processes"
+                f"train.{name}.batch_size={rows} must be a multiple of processes x nodes ({nodes})"
             )

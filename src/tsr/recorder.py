@@ -151,6 +151,11 @@ class Recorder:
                 _link(self.folder / "final", weights)
 
 
+def group_of(config: RunConfig) -> str:
+    """Runs of one model and judge are compared with each other."""
+    return f"{config.model.name}-{config.judge.name}"
+
+
 def folder_of(config: RunConfig, name: str) -> Path:
     """The run's folder, made if need be."""
     folder = Path(config.runs) / name

@@ -79,6 +79,11 @@ class Stage:
         """Do the work: write the artifact into `bench.folder`, return figures for the record."""
         raise NotImplementedError
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Only the recipe travels to another process: there the key is computed anew, so that code
+        # which has changed meanwhile is found out.
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
     def __repr__(self) -> str:
         return f"<{self.label}>"
 

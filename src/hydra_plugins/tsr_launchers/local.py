@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass
@@ -36,15 +36,15 @@ class LocalLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the sweep; one completed return per run."""
-        from tsr.compose import to_run_config
+        from tsr.compose import compose_jobs
         from tsr.sweep import run_all
 
-        configs = [self.loader.load_sweep_config(self.config, list(o)) for o in job_overrides]
-        results = run_all([to_run_config(config) for config in configs])
-        returned = zip(configs, job_overrides, results, strict=True)
+        configs = compose_jobs(self.loader, self.config, job_overrides)
+        returned = zip(configs, job_overrides, run_all(configs), strict=True)
         return [self._returned(config, o, result) for config, o, result in returned]
 
-    def _returned(self, config: DictConfig, overrides: Sequence[str], result: Any) -> JobReturn:
-        done = JobReturn(overrides=overrides, cfg=config, hydra_cfg=config)
+    def _returned(self, config: Any, overrides: Sequence[str], result: Any) -> JobReturn:
+        cfg = OmegaConf.structured(config)
+        done = JobReturn(overrides=overrides, cfg=cfg, hydra_cfg=self.config)
         done.status, done.return_value = JobStatus.COMPLETED, result
         return done

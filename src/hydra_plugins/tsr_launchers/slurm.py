@@ -7,7 +7,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from tsr.config import RunConfig
 
 
 @dataclass
@@ -43,12 +45,13 @@ class SlurmLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Submit the sweep; one completed return per run: it is given away, not done."""
-        from tsr.compose import to_run_config
+        from tsr.compose import compose_jobs
         from tsr.executors.slurm.launch import launch
 
-        configs = [self.loader.load_sweep_config(self.config, list(o)) for o in job_overrides]
-        launch([to_run_config(c) for c in configs], self.wait, self.poll_s)
-        pairs = zip(configs, job_overrides, strict=True)
-        return [
-            JobReturn(overrides=o, cfg=c, hydra_cfg=c, status=JobStatus.COMPLETED) for c, o in pairs
-        ]
+        configs = compose_jobs(self.loader, self.config, job_overrides)
+        launch(configs, self.wait, self.poll_s)
+        return [self._returned(o, c) for o, c in zip(job_overrides, configs, strict=True)]
+
+    def _returned(self, overrides: Sequence[str], config: RunConfig) -> JobReturn:
+        cfg, status = OmegaConf.structured(config), JobStatus.COMPLETED
+        return JobReturn(overrides=overrides, cfg=cfg, hydra_cfg=self.config, status=status)

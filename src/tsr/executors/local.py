@@ -6,9 +6,9 @@ import logging
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from tsr.engines.base import Engine, ModelFiles
 from tsr.engines.build import build_engine
 from tsr.engines.network import give_back
 from tsr.plan import missing
-from tsr.progress import Reporter
+from tsr.progress import PROGRESS, Noted, Reporter
 from tsr.quiet import log_to
 from tsr.stage import Sibling, Stage
+from tsr.stages.blocks import BLOCKS
+from tsr.stages.share import Share, Splittable, shares_of, take_over
 from tsr.store import Store
 from tsr.store.errors import StoreFull, StoreReadOnly
 from tsr.store.files import sync_tree, write_json
-from tsr.workbench import Progress
+from tsr.workbench import Part, Progress, Spread
 
 log = logging.getLogger("tsr")
 
@@ -83,6 +85,12 @@ class Bench:
     store: Store
     engines: Engines
     reporter: Reporter
+    part: Part = Part()
+    spread: Spread = Spread()
+
+    def only(self, part: Part) -> "Bench":
+        """The same bench, for a part of the blocks."""
+        return replace(self, part=part)
 
     def has(self, stage: Stage | Sibling) -> bool:
         """Whether it is in the store."""
@@ -104,9 +112,13 @@ class Bench:
         """Make room for a training."""
         self.engines.pause()
 
-    def progress(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Progress]:
-        """A bar on a terminal, plain lines elsewhere."""
-        return self.reporter.progress(what, total, done)
+    @contextmanager
+    def progress(self, what: str, total: int, done: int = 0) -> Iterator[Progress]:
+        """A bar on a terminal, plain lines elsewhere; and a file for who looks from outside."""
+        with self.reporter.progress(what, total, done) as shown:
+            noted = Noted(shown, self.folder / PROGRESS, what, total, done, done)
+            noted.tell()
+            yield noted
 
 
 @dataclass
@@ -119,6 +131,7 @@ class LocalExecutor:
     warm: int = 1
     executed: list[Stage] = field(default_factory=list)
     failures: dict[Stage, Failure] = field(default_factory=dict)
+    spread_of: Callable[[Stage], Spread] = lambda _: Spread()
 
     def __post_init__(self) -> None:
         """Engines live as long as the executor."""
@@ -131,7 +144,7 @@ class LocalExecutor:
         """
         for stage in missing(goals, self.store):
             if stage not in self.failures and not self._blocked(stage):
-                self._execute(stage)
+                self.make(stage)
                 after(stage)
 
     def close(self) -> None:
@@ -145,7 +158,8 @@ class LocalExecutor:
             self.failures[stage] = Failure(stage, error, None)
         return bool(culprits)
 
-    def _execute(self, stage: Stage) -> None:
+    def make(self, stage: Stage) -> None:
+        """Have one stage made, its inputs being there; what fails is remembered in `failures`."""
         try:
             made = self.store.ensure(stage, partial(self._produce, stage))
         except (StoreFull, StoreReadOnly):
@@ -155,6 +169,7 @@ class LocalExecutor:
                 raise self.store.full(f"{stage.label}: {error}") from error
             self._failed(stage, error)
             return
+        self._remove_shares(stage)
         if made.executed:
             self.executed.append(stage)
 
@@ -170,13 +185,36 @@ class LocalExecutor:
         """Work that was finished and then killed before it was published is not done again."""
         done = folder / FIGURES
         if not done.exists():
-            figures = stage.produce(Bench(folder, self.store, self.engines, self.reporter))
+            split = self._take_shares(stage, folder)
+            figures = stage.produce(self._bench(stage, folder))
             sync_tree(folder)  # a power cut must not leave figures of files that are not there
-            write_json(done, figures)
+            # What shares did is no measure of how long the whole takes.
+            write_json(done, figures | ({"units": None} if split else {}))
             give_back()  # trainers hold what the next stage wants
         for name in stage.scratch:
             shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / PROGRESS).unlink(missing_ok=True)
         return dict(json.loads(done.read_text()))
+
+    def _shares(self, stage: Stage) -> list[Share]:
+        """What array tasks have finished of it."""
+        note = self.store.notes.get(stage.key) if isinstance(stage, Splittable) else None
+        shares = shares_of(stage, note.shares) if note else ()
+        return [share for share in shares if self.store.has(share)]
+
+    def _take_shares(self, stage: Stage, folder: Path) -> bool:
+        shares = self._shares(stage)
+        for share in shares:
+            take_over(self.store.folder(share) / BLOCKS, folder)
+        return bool(shares)
+
+    def _remove_shares(self, stage: Stage) -> None:
+        for share in self._shares(stage):
+            self.store.remove(share.key)
+
+    def _bench(self, stage: Stage, folder: Path) -> Bench:
+        spread = self.spread_of(stage)
+        return Bench(folder, self.store, self.engines, self.reporter, spread=spread)
 
     def _failed(self, stage: Stage, error: Exception) -> None:
         left = self.store.leftovers(stage)

@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from tsr.stage import Stage, walk
 from tsr.store import Store
+from tsr.store.describe import Named
+from tsr.store.layout import SHORT, split_part
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,24 @@ class Plan:
 def plan_of(wanted: dict[str, list[Stage]], goals: Sequence[Stage], store: Store) -> Plan:
     """The plan of a sweep against a store."""
     stages = walk(stage for run in wanted.values() for stage in run)
-    states = {stage: store.state(stage) for stage in stages}
-    to_run = missing(goals, store)
+    shelves = _Shelves(store)
+    states = {stage: shelves.state(stage) for stage in stages}
+    to_run = missing(goals, shelves)
     rates = _Rates(store)
-    units = _units(to_run, store)
+    units = _units(to_run, shelves)
     seconds = {stage: rates.seconds(stage, units[stage]) for stage in to_run}
     return Plan(wanted, states, to_run, seconds, units)
 
 
-def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
+class Has(Protocol):
+    """Knows whether a stage is there: a store."""
+
+    def has(self, item: Named) -> bool:
+        """Whether the stage is published."""
+        ...
+
+
+def missing(goals: Sequence[Stage], store: Has) -> list[Stage]:
     """What must be executed for the goals to be there, inputs first.
 
     What only led to something that is there need not be there itself.
@@ -81,7 +93,7 @@ def missing(goals: Sequence[Stage], store: Store) -> list[Stage]:
     return list(order)
 
 
-def _units(to_run: Sequence[Stage], store: Store) -> dict[Stage, int]:
+def _units(to_run: Sequence[Stage], store: Has) -> dict[Stage, int]:
     """What is new in each stage, after the siblings that are there and those that run before it."""
     before: set[str] = set()
     units = {}
@@ -90,6 +102,34 @@ def _units(to_run: Sequence[Stage], store: Store) -> dict[Stage, int]:
         units[stage] = stage.count - min(stage.count, max(there, default=0))
         before.add(stage.key)
     return units
+
+
+class _Shelves:
+    """A store as it is now, each shelf listed once: most of what a plan asks for is not there."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.listed: dict[str, tuple[set[str], set[str]]] = {}
+
+    def has(self, item: Named) -> bool:
+        """As Store.has."""
+        return item.key[:SHORT] in self._shelf(item.kind)[0] and self.store.has(item)
+
+    def state(self, stage: Stage) -> str:
+        """As Store.state."""
+        if self.has(stage):
+            return "done"
+        if self.store.claims.live(stage.key):
+            return "running"
+        return "partial" if stage.key[:SHORT] in self._shelf(stage.kind)[1] else "missing"
+
+    def _shelf(self, kind: str) -> tuple[set[str], set[str]]:
+        """The folders, and of which stages there are unfinished ones; by short keys."""
+        if kind not in self.listed:
+            names = set(self.store.layout.names(kind))
+            parts = {part[0] for part in map(split_part, names) if part}
+            self.listed[kind] = names, parts
+        return self.listed[kind]
 
 
 class _Rates:

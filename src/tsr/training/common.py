@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset, load_from_disk
 from peft import LoraConfig, PeftModel
 from transformers import (
     AutoModelForCausalLM,
@@ -25,7 +26,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from tsr.config import TrainConfig
 from tsr.engines.base import ModelFiles
 from tsr.jsonl import write_jsonl
-from tsr.training.outcome import ADAPTER, CHECKPOINT, TrainingError
+from tsr.stopping import Stopped, asked
+from tsr.training import ranks
+from tsr.training.outcome import ADAPTER, CHECKPOINT, TRAINER, TrainingError
 from tsr.workbench import Progress, Workbench
 
 LOG = "training.jsonl"
@@ -84,17 +87,46 @@ def new_adapter(files: ModelFiles, recipe: TrainConfig) -> LoraConfig | None:
     )
 
 
+def dataset(folder: Path, rows: Sequence[dict[str, Any]]) -> Dataset:
+    """The rows; where several processes share the work, from files that all of them have.
+
+    TRL hands the reference's log-probabilities from process to process in a file beside them.
+    """
+    made = Dataset.from_list(list(rows))
+    if ranks.world() == 1:
+        return made
+    place = folder / TRAINER / "rows"
+    if ranks.rank() == 0:
+        made.save_to_disk(place)
+    ranks.barrier()
+    return load_from_disk(place)
+
+
+def steps(recipe: TrainConfig, rows: int) -> int:
+    """Optimiser steps of a training, however many processes share it."""
+    return math.ceil(rows / recipe.batch_size) * recipe.epochs
+
+
 def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[str, Any]:
-    """Trainer arguments for a recipe on `rows` rows; one process, one device."""
-    steps = math.ceil(rows / recipe.batch_size) * recipe.epochs
+    """Trainer arguments for a recipe on `rows` rows.
+
+    Several processes share each step's batch: the same rows in the same step as in one. Where
+    `batch_size` does not divide the rows, the last step of an epoch has fewer. There each process
+    must still have as many, so accelerate repeats rows from the epoch's beginning: fewer than
+    `micro_batch` times the processes. `micro_batch=1` repeats the fewest. A micro-batch is smaller
+    than the recipe says where a process's share of the batch is, or is not a multiple of it.
+    """
+    on_cpu, several = not torch.cuda.is_available(), ranks.world() > 1
+    share = recipe.batch_size // ranks.world()
+    micro = math.gcd(recipe.micro_batch, share)
     return {
-        "output_dir": str(folder),
+        "output_dir": str(_checkpoints(folder)),
         "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": recipe.micro_batch,
-        "gradient_accumulation_steps": recipe.batch_size // recipe.micro_batch,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": share // micro,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": recipe.schedule,
-        "warmup_steps": math.ceil(recipe.warmup * steps),
+        "warmup_steps": math.ceil(recipe.warmup * steps(recipe, rows)),
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "max_length": recipe.max_length,
@@ -107,11 +139,20 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
         "save_total_limit": 2,  # the older one is whole while the newer is being written
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": not torch.cuda.is_available(),
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "ddp_backend": "gloo" if on_cpu and several else None,
+        "ddp_find_unused_parameters": False if several else None,
         "seed": seed,
         "data_seed": seed,
     }
+
+
+def _checkpoints(folder: Path) -> Path:
+    """Shards fit only the strategy and the number of processes that they were made with."""
+    strategy = ranks.strategy()
+    sharded = folder / TRAINER / f"{strategy}-{ranks.world()}"
+    return folder / TRAINER if strategy == "ddp" else sharded
 
 
 @dataclass(frozen=True)
@@ -131,16 +172,23 @@ class Expected:
 
 
 class Journal(TrainerCallback):  # type: ignore[misc]  # untyped upstream
-    """Writes each step's figures to `training.jsonl`, and stops at a loss that is not a number."""
+    """Writes each step's figures to `training.jsonl`, and stops at a loss that is not a number.
+
+    Also ends the training after a step, with a checkpoint, when it was asked to stop. Figures are
+    the same in all processes; rank 0 alone writes.
+    """
 
     def __init__(self, folder: Path, progress: Progress, first_loss: Expected | None) -> None:
         self.path, self.progress, self.seen = folder / LOG, progress, 0
-        self.first_loss = first_loss
+        self.first_loss, self.first, self.stopped = first_loss, ranks.rank() == 0, False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget steps after the checkpoint that the training goes on from."""
-        kept = [row for row in read_log(self.path) if row["step"] <= state.global_step]
-        write_jsonl(self.path, kept)
+        if ranks.world() > 1:
+            torch.manual_seed(args.seed + ranks.rank())  # each its own dropout
+        if self.first:
+            kept = [row for row in read_log(self.path) if row["step"] <= state.global_step]
+            write_jsonl(self.path, kept)
         self._advance(state.global_step)
 
     def on_log(
@@ -150,8 +198,9 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # untyped upstream
         if not logs or "loss" not in logs:
             return
         row = {"step": state.global_step} | {k: float(v) for k, v in logs.items()}
-        with self.path.open("a") as log:
-            log.write(json.dumps(row) + "\n")
+        if self.first:
+            with self.path.open("a") as log:
+                log.write(json.dumps(row) + "\n")
         self._advance(state.global_step)
         if row["step"] == 1 and self.first_loss is not None:
             self.first_loss.check(row["loss"])
@@ -161,10 +210,17 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # untyped upstream
                 "lower the learning rate, or use precision=fp32"
             )
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Save and stop if any process was asked to; all of them do so at the same step."""
+        if ranks.any_of(asked()) and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark a checkpoint as whole; one cut off in mid-writing has no mark."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (checkpoint / WHOLE).touch()
+        ranks.barrier()  # every process has written its part
+        if self.first:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            (checkpoint / WHOLE).touch()
 
     def _advance(self, step: int) -> None:
         self.progress.advance(step - self.seen)
@@ -180,29 +236,60 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def run(
-    bench: Workbench, trainer: Trainer, what: str, first_loss: Expected | None = None
+    bench: Workbench, trainer: Trainer, what: str, total: int, first_loss: Expected | None = None
 ) -> list[dict[str, Any]]:
-    """Train, from the last whole checkpoint where there is one. Returns the log."""
+    """Train, `total` steps, from the last whole checkpoint where there is one. Returns the log.
+
+    Raises Stopped where it was asked to stop before the last step; the checkpoint is there then.
+    """
     work = Path(trainer.args.output_dir)
-    checkpoint = _last_whole(work)
-    steps = _steps(trainer)
-    with bench.progress(f"{what}: steps", steps) as progress:
+    checkpoint = ranks.from_first(lambda: _last_whole(work))
+    with bench.progress(f"{what}: steps", total) as progress:
+        journal = Journal(bench.folder, progress, first_loss)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Journal(bench.folder, progress, first_loss))
+        trainer.add_callback(journal)
         trainer.train(resume_from_checkpoint=checkpoint)
-    return read_log(bench.folder / LOG)
+    if journal.stopped:
+        raise Stopped(f"told to stop; step {trainer.state.global_step} of {total} is saved")
+    return ranks.from_first(lambda: read_log(bench.folder / LOG))
 
 
 def save(bench: Workbench, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write the adapter or the checkpoint as `peft` and `transformers` load it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    weights = _gathered(trainer)
+    if ranks.rank() == 0:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        _write(bench.folder, model, weights, tokenizer)
+    ranks.barrier()
+
+
+def _write(
+    folder: Path,
+    model: PreTrainedModel | PeftModel,
+    weights: dict[str, Any] | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
     if isinstance(model, PeftModel):
         # Only the trained adapter: TRL keeps the frozen reference as a second one, `ref`.
-        model.save_pretrained(bench.folder / ADAPTER, selected_adapters=["default"])
-        (bench.folder / ADAPTER / "README.md").unlink(missing_ok=True)
+        own: dict[str, Any] = {"selected_adapters": ["default"], "state_dict": weights}
+        model.save_pretrained(folder / ADAPTER, **own)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)
     else:
-        model.save_pretrained(bench.folder / CHECKPOINT)
-        tokenizer.save_pretrained(bench.folder / CHECKPOINT)
+        model.save_pretrained(folder / CHECKPOINT, state_dict=weights)
+        tokenizer.save_pretrained(folder / CHECKPOINT)
+
+
+def _gathered(trainer: Trainer) -> dict[str, Any] | None:
+    """The whole trained weights in fp32, where each process has a shard of them."""
+    if ranks.strategy() == "fsdp":
+        return dict(trainer.accelerator.get_state_dict(trainer.model))
+    if ranks.strategy() == "zero3":
+        # What DeepSpeed itself gathers is rounded to 16 bits; its optimiser holds all of them.
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        named = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
+        return {name: safe_get_full_fp32_param(parameter).cpu() for name, parameter in named}
+    return None
 
 
 def token_ids(
@@ -218,12 +305,6 @@ def token_ids(
 def over(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[Any]], limit: int) -> int:
     """How many conversations exceed the limit: TRL cuts their ends, so they are counted."""
     return sum(len(token_ids(tokenizer, row, False)) > limit for row in rows)
-
-
-def _steps(trainer: Trainer) -> int:
-    args, rows = trainer.args, len(trainer.train_dataset)
-    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps
-    return int(math.ceil(rows / per_step) * args.num_train_epochs)
 
 
 def _last_whole(work: Path) -> str | None:

@@ -5,15 +5,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import DPOConfig as TRLConfig
 from trl import DPOTrainer
 
 from tsr.config import DPOConfig
 from tsr.engines.base import ModelFiles
-from tsr.training import common
-from tsr.training.outcome import TRAINER, NoPairs
+from tsr.training import common, ranks
+from tsr.training.outcome import NoPairs
 from tsr.workbench import Workbench
 
 # How far the first loss may be from ln 2: policy and reference are the same model, but batches are
@@ -43,7 +42,8 @@ def train(
             "raise train.dpo.max_prompt_length"
         )
     trainer = _trainer(bench, start, reference, kept, recipe, seed, tokenizer)
-    log = common.run(bench, trainer, "dpo", _first_loss(start, reference, recipe))
+    total, first_loss = common.steps(recipe, len(kept)), _first_loss(start, reference, recipe)
+    log = common.run(bench, trainer, "dpo", total, first_loss)
     common.save(bench, trainer, tokenizer)
     both = [row["prompt"] + row[side] for row in kept for side in ("chosen", "rejected")]
     cut = {
@@ -63,13 +63,14 @@ def _trainer(
     tokenizer: PreTrainedTokenizerBase,
 ) -> DPOTrainer:
     policy = common.load_policy(start, recipe)
-    arguments = common.arguments(bench.folder / TRAINER, recipe, len(rows), seed)
+    arguments = common.arguments(bench.folder, recipe, len(rows), seed)
     # Without a reference model TRL takes the policy as it starts: the base below a new adapter, a
     # frozen copy of a continued adapter, or (precomputed before the first step) the full weights.
-    other = None if start.name == reference.name else common.load_frozen(reference)
-    return DPOTrainer(
+    # Under FSDP it would read the checkpoint anew, without an adapter that was merged into it.
+    same = start.name == reference.name and ranks.strategy() != "fsdp"
+    trainer = DPOTrainer(
         model=policy,
-        ref_model=other,
+        ref_model=None if same else common.load_frozen(reference),
         args=TRLConfig(
             **arguments,
             beta=recipe.beta,
@@ -79,12 +80,15 @@ def _trainer(
             precompute_ref_log_probs=True,
             disable_dropout=recipe.lora_dropout == 0,
         ),
-        train_dataset=Dataset.from_list(
-            [{side: row[side] for side in ("prompt", "chosen", "rejected")} for row in rows]
+        train_dataset=common.dataset(
+            bench.folder,
+            [{side: row[side] for side in ("prompt", "chosen", "rejected")} for row in rows],
         ),
         processing_class=tokenizer,
         peft_config=common.new_adapter(start, recipe),
     )
+    trainer.ref_model = None  # all that is wanted of it is in the data set now
+    return trainer
 
 
 def _first_loss(

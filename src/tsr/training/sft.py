@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from datasets import Dataset
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
@@ -11,7 +10,6 @@ from tsr.config import SFTConfig
 from tsr.data.rows import Row
 from tsr.engines.base import ModelFiles
 from tsr.training import common
-from tsr.training.outcome import TRAINER
 from tsr.workbench import Workbench
 
 
@@ -22,20 +20,20 @@ def train(
 
     Raises TrainingError for a loss that is not a number.
     """
-    tokenizer = common.load_tokenizer(start)
+    tokenizer, conversations = common.load_tokenizer(start), [_conversation(row) for row in rows]
     trainer = SFTTrainer(
         model=common.load_policy(start, recipe),
         args=TRLConfig(
-            **common.arguments(bench.folder / TRAINER, recipe, len(rows), seed),
+            **common.arguments(bench.folder, recipe, len(rows), seed),
             completion_only_loss=True,
         ),
-        train_dataset=Dataset.from_list([_conversation(row) for row in rows]),
+        train_dataset=common.dataset(bench.folder, conversations),
         processing_class=tokenizer,
         peft_config=common.new_adapter(start, recipe),
     )
-    log = common.run(bench, trainer, "sft")
+    log = common.run(bench, trainer, "sft", common.steps(recipe, len(rows)))
     common.save(bench, trainer, tokenizer)
-    whole = [row["prompt"] + row["completion"] for row in map(_conversation, rows)]
+    whole = [row["prompt"] + row["completion"] for row in conversations]
     return {
         "rows_cut": common.over(tokenizer, whole, recipe.max_length),
         "units": 1,

@@ -24,6 +24,8 @@ def launch(configs: Sequence[RunConfig], wait: bool, poll_s: float) -> Submitted
     if wait:
         _follow(sweep, done, poll_s)
         finished = [_finished(sweep, name) for name in sweep.runs]
+        for one in finished:
+            sweep.tell(one.name, one.rows)
         sweep.conclude(finished)
         require(finished)
     return done

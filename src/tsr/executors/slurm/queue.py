@@ -45,6 +45,11 @@ class Job:
     name: str
 
     @property
+    def useful(self) -> bool:
+        """Whether it may still do its work; one that is completing has done what it could."""
+        return self.state in LIVE and self.state != "COMPLETING" and self.reason != NEVER
+
+    @property
     def array(self) -> str:
         """The id of the array that it is a task of; its own, where it is none."""
         return self.job.partition("_")[0]
@@ -95,9 +100,9 @@ def cancel(ids: Sequence[str]) -> None:
         command("scancel", "--quiet", *ids)
 
 
-def store_tag(root: Path) -> str:
+def path_tag(path: Path) -> str:
     """Tells the jobs of one store from those of another on the same cluster."""
-    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:6]
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
 
 
 def name_of(stage: Stage, tag: str) -> str:

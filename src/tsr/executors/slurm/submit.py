@@ -51,27 +51,35 @@ class Submission:
         self.sweep, self.store = sweep, sweep.store
         self.first: RunConfig = sweep.configs[0]
         self.slurm = self.first.resources.slurm
-        self.tag = queue.store_tag(self.store.root)
+        self.tag = queue.path_tag(self.store.root)
         self.logs = Path(self.first.runs).resolve() / "slurm" / sweep.name
         self.place = Place(
             str(self.store.root.resolve()), self.store.check, sweep.name, socket.gethostname()
         )
         self.ids: dict[Stage, str] = {}
+        self.fresh: set[Stage] = set()
+        self.new: list[str] = []
 
     def submit(self) -> Submitted:
         """Submit, inputs first. Raises SlurmError with sbatch's own words where it refuses."""
         self.store.layout.prepare()
         with self._alone():
-            self.live = {job.name: job for job in queue.queued()}
+            self.live = {job.name: job for job in queue.queued() if job.useful}
             plan = self.sweep.plan()
-            self._try_out(plan)
             self.sweep.note("slurm", plan)
             done = Submitted(self.sweep.name)
-            for task in tasks_of(plan.to_run, self.slurm):
-                done.jobs.append(self._task(task))
-            done.records = self._records(plan, done)
+            try:
+                self._all(plan, done)
+            except SlurmError:
+                queue.cancel(self.new)  # half a graph is of no use
+                raise
             self.sweep.note("slurm", plan, done.records)
         return done
+
+    def _all(self, plan: Plan, done: Submitted) -> None:
+        for task in tasks_of(plan.to_run, self.slurm):
+            done.jobs.append(self._task(task))
+        done.records = self._records()
 
     def _alone(self) -> Claim:
         """Of two who submit into one store, the second sees what the first has submitted."""
@@ -85,35 +93,15 @@ class Submission:
                 told = True
                 time.sleep(self.store.poll_s)
 
-    def _try_out(self, plan: Plan) -> None:
-        """Ask sbatch whether it would take each kind of job, before the first is submitted."""
-        sorts = {stage.job: self.slurm.of(stage.job) for stage in plan.to_run}
-        tried: list[JobConfig] = []
-        for sort, job in sorts.items():
-            if job not in tried:
-                tried.append(job)
-                self._try(sort, job)
-
-    def _try(self, sort: str, job: JobConfig) -> None:
-        from submitit.slurm.slurm import _make_sbatch_string
-
-        asked = parameters(self.slurm, job, "try", None)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        script = self.logs / "try.sh"
-        script.write_text(_make_sbatch_string(command="true", folder=self.logs, **asked))
-        try:
-            queue.command("sbatch", "--test-only", str(script))
-        except SlurmError as error:
-            raise SlurmError(f"resources.slurm.{sort}: {error}; nothing was submitted") from error
-        finally:
-            script.unlink()
-
     def _task(self, task: Task) -> tuple[Stage, str, tuple[str, ...], bool]:
         stage = task.stage
         alive = self.live.get(name_of(stage, self.tag))
-        if alive is not None:
+        if alive is not None and self.fresh.isdisjoint(task.needs):
             self.ids[stage] = alive.array
             return stage, alive.array, (), False
+        if alive is not None:  # it waits for a job that failed, and will never run
+            queue.cancel([alive.array])
+        self.fresh.add(stage)
         needs = [f"afterok:{self.ids[need]}" for need in task.needs]
         if task.after is not None:
             needs.append(f"afterany:{self.ids[task.after]}")
@@ -159,28 +147,26 @@ class Submission:
         executor = SlurmExecutor(logs, python=f"exec {python}")
         executor.update_parameters(**parameters(self.slurm, config, name, ",".join(wait) or None))
         try:
-            return [str(job.job_id) for job in executor.submit_array(calls)]
+            ids = [str(job.job_id) for job in executor.submit_array(calls)]
         except FailedJobError as error:
-            raise SlurmError(
-                f"sbatch refused {name}: {error}. What was submitted before stays: "
-                "the same command goes on, `python -m tsr.cancel` takes it back"
-            ) from error
+            raise SlurmError(f"{said(error)}; nothing stays submitted") from error
+        self.new += ids
+        return ids
 
     def _note(self, stage: Stage, job: str, logs: Path, shares: int, array: str | None) -> None:
         self.store.notes.put(
             Note(stage.key, stage.label, job, str(logs), shares, array, getpass.getuser(), now())
         )
 
-    def _records(self, plan: Plan, done: Submitted) -> dict[str, str]:
+    def _records(self) -> dict[str, str]:
         """A job a run that writes its folder at last; a run that lacks nothing is written now."""
-        new = {stage for stage, _, _, fresh in done.jobs if fresh}
         found = {}
         for name, run in self.sweep.runs.items():
             waits = [self.ids[stage] for stage in run.stages if stage in self.ids]
             alive = self.live.get(self._record_name(name))
             if not waits:
                 record(run.config, name, self.store)
-            elif alive is not None and not new & set(run.stages):
+            elif alive is not None and self.fresh.isdisjoint(run.stages):
                 found[name] = alive.job
             else:
                 found[name] = self._record(run.config, name, waits, alive)
@@ -195,4 +181,11 @@ class Submission:
         return self._sbatch([call], light, self._record_name(name), logs, wait)[0]
 
     def _record_name(self, name: str) -> str:
-        return f"record-{name}.{self.tag}"
+        # Two users may have the same run, each with a folder of their own.
+        return f"record-{name}.{queue.path_tag(self.logs)}"
+
+
+def said(error: Exception) -> str:
+    """sbatch's own words, out of what submitit makes of them."""
+    lines = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
+    return " ".join(line.removeprefix("sbatch: ") for line in lines) or str(error)

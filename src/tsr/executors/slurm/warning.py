@@ -55,8 +55,10 @@ def saving(notice_s: float) -> Iterator[None]:
 
 
 def own_job() -> str:
-    """The id of the job that this process is."""
-    return os.environ["SLURM_JOB_ID"]
+    """The id of the job, or of the array's task, that this process is."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    # One of an array's tasks has the array's own id as its SLURM_JOB_ID: that names all of them.
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
 def requeue(why: str) -> None:
