@@ -12,7 +12,7 @@ from tsr.settings import Refused, Section, setting
 
 @dataclass
 class JobConfig(Section):
-    """What SLURM is asked for, for one stage. Null: as resources.slurm.default has it."""
+    """What SLURM is asked for, for one stage. Null or empty: as resources.slurm.default has it."""
 
     partition: str | None = setting(None, "Partition; null: the cluster's default.", neutral=True)
     gpus: int | None = setting(None, "GPUs per node; null: none asked for.", ge=0, neutral=True)
@@ -32,11 +32,13 @@ class JobConfig(Section):
     account: str | None = setting(None, "Account to be charged.", neutral=True)
     qos: str | None = setting(None, "Quality of service.", neutral=True)
     constraint: str | None = setting(None, "Features that a node must have.", neutral=True)
-    setup: list[str] | None = setting(
-        None, "Shell lines before the work, such as `module load cuda`.", neutral=True
+    setup: list[str] = setting(
+        help="Shell lines before the work, such as `module load cuda`.", factory=list, neutral=True
     )
-    sbatch: dict[str, Any] | None = setting(
-        None, "Any other option of sbatch, such as {exclude: n7, mail-type: FAIL}.", neutral=True
+    sbatch: dict[str, Any] = setting(
+        help="Any other option of sbatch, such as {exclude: n7, mail-type: FAIL}.",
+        factory=dict,
+        neutral=True,
     )
     array: int | None = setting(
         None,
@@ -48,7 +50,9 @@ class JobConfig(Section):
     def over(self, default: "JobConfig") -> "JobConfig":
         """This one, with `default` where it says nothing."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return dataclasses.replace(default, **{k: v for k, v in own.items() if v is not None})
+        return dataclasses.replace(
+            default, **{k: v for k, v in own.items() if v not in (None, [], {})}
+        )
 
 
 JOBS = ("light", "generate", "judge", "sft", "dpo", "diagnose")

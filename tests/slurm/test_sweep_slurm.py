@@ -25,7 +25,6 @@ from slurm.sweeping import (
     tsr,
     until,
 )
-
 from tsr.executors.slurm.queue import ended
 
 pytestmark = pytest.mark.slurm

@@ -5,15 +5,14 @@ from typing import Any
 from tsr.resources import JobConfig, SlurmConfig
 
 
-def parameters(
-    slurm: SlurmConfig, job: JobConfig, name: str, dependency: str | None
-) -> dict[str, Any]:
-    """The arguments of submitit's `update_parameters`.
+def parameters(slurm: SlurmConfig, sort: str, name: str, dependency: str | None) -> dict[str, Any]:
+    """The arguments of submitit's `update_parameters`, for a stage that is of a sort (Stage.job).
 
     The script becomes the Python process itself (`exec`, no srun): so it is that process which
     gets the warning signal, it may start srun for a training on several nodes, and its exit code
     is the job's.
     """
+    job = slurm.of(sort)
     return {
         "job_name": name,
         "dependency": dependency,
@@ -28,7 +27,7 @@ def parameters(
         "account": job.account,
         "qos": job.qos,
         "constraint": job.constraint,
-        "setup": job.setup,
+        "setup": job.setup or None,
         "wckey": slurm.wckey,
         "signal_delay_s": slurm.notice_s,
         "stderr_to_stdout": True,
@@ -44,4 +43,4 @@ def _more(slurm: SlurmConfig, job: JobConfig) -> dict[str, Any]:
         "requeue": True,
         "open-mode": "append",
     }
-    return ours | dict(job.sbatch or {})
+    return ours | job.sbatch

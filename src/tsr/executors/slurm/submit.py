@@ -18,7 +18,6 @@ from tsr.executors.slurm.job import Place, RecordJob, StageJob, record
 from tsr.executors.slurm.queue import Job, SlurmError, name_of
 from tsr.executors.slurm.sbatch import parameters
 from tsr.plan import Plan
-from tsr.resources import JobConfig
 from tsr.stage import Stage
 from tsr.stages.share import Share
 from tsr.store import Busy
@@ -108,9 +107,9 @@ class Submission:
         logs = self._logs(stage)
         array = self._array(task.shares, needs) if task.shares else None
         # With all blocks there, what is left is to put them together.
-        config = self.slurm.of("light" if task.shares else stage.job)
+        sort = "light" if task.shares else stage.job
         wait = [f"afterok:{array}"] if array else needs
-        (job,) = self._sbatch([self._job(stage)], config, name_of(stage, self.tag), logs, wait)
+        (job,) = self._sbatch([self._job(stage)], sort, name_of(stage, self.tag), logs, wait)
         self.ids[stage] = job
         self._note(stage, job, logs, len(task.shares), array)
         return stage, job, tuple(need.partition(":")[2] for need in needs), True
@@ -124,9 +123,8 @@ class Submission:
         if name in self.live:
             return self.live[name].array
         self.store.keep(f"shares-{shares[0].whole.key[:12]}", [share.key for share in shares])
-        config = self.slurm.of(shares[0].job)
-        jobs = [self._job(share) for share in missing]
-        return self._sbatch(jobs, config, name, self._logs(shares[0]), needs)[0].partition("_")[0]
+        jobs, logs = [self._job(share) for share in missing], self._logs(shares[0])
+        return self._sbatch(jobs, shares[0].job, name, logs, needs)[0].partition("_")[0]
 
     def _job(self, stage: Stage) -> StageJob:
         return StageJob(stage, stage.key, self.place, self.first.resources)
@@ -135,7 +133,7 @@ class Submission:
         return self.logs / f"{stage.kind}-{stage.key[:12]}"
 
     def _sbatch(
-        self, calls: Sequence[Any], config: JobConfig, name: str, logs: Path, wait: Sequence[str]
+        self, calls: Sequence[Any], sort: str, name: str, logs: Path, wait: Sequence[str]
     ) -> list[str]:
         """Submit one job, or an array where there are several calls. Returns their ids."""
         from submitit import SlurmExecutor
@@ -145,11 +143,13 @@ class Submission:
         logs.mkdir(parents=True, exist_ok=True)
         python = self.slurm.python or shlex.quote(sys.executable)
         executor = SlurmExecutor(logs, python=f"exec {python}")
-        executor.update_parameters(**parameters(self.slurm, config, name, ",".join(wait) or None))
+        executor.update_parameters(**parameters(self.slurm, sort, name, ",".join(wait) or None))
         try:
             ids = [str(job.job_id) for job in executor.submit_array(calls)]
         except FailedJobError as error:
-            raise SlurmError(f"{said(error)}; nothing stays submitted") from error
+            raise SlurmError(
+                f"resources.slurm.{sort}: {said(error)}; nothing stays submitted"
+            ) from error
         self.new += ids
         return ids
 
@@ -176,9 +176,9 @@ class Submission:
         if alive is not None:  # it does not wait for what was submitted just now
             queue.cancel([alive.job])
         call = RecordJob(config, name, self.place)
-        light, wait = self.slurm.of("light"), [f"afterany:{':'.join(waits)}"]
+        wait = [f"afterany:{':'.join(waits)}"]
         logs = self.logs / f"record-{name}"
-        return self._sbatch([call], light, self._record_name(name), logs, wait)[0]
+        return self._sbatch([call], "light", self._record_name(name), logs, wait)[0]
 
     def _record_name(self, name: str) -> str:
         # Two users may have the same run, each with a folder of their own.
