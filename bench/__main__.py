@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-NAMES = ("startup", "store", "pairs", "engine", "vllm", "sweep", "demo")
+NAMES = ("startup", "store", "pairs", "engine", "vllm", "sweep", "slurm", "demo")
 
 
 def main() -> None:

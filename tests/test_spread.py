@@ -151,7 +151,7 @@ def test_shards_train_as_one_process_does(
     kept, free = "                DistributedType.MULTI_GPU,\n", "DistributedType.MULTI_CPU,\n"
     assert state.read_text().count(kept) == 1
     state.write_text(state.read_text().replace(kept, kept + free))
-    config = yaml.safe_load((conf_folder() / "accelerate" / "fsdp.yaml").read_text())
+    config = yaml.safe_load((conf_folder() / "accelerate" / "fsdp.yml").read_text())
     own = {name.upper(): str(value) for name, value in config["fsdp_config"].items()}
     own |= {"ACCELERATE_USE_FSDP": "true", "PYTHONPATH": str(tmp_path / "path")}
     environment = launch.environment

@@ -146,6 +146,20 @@ def test_drafts_that_are_left_in_a_finished_folder_are_not_published(store: Stor
     assert ".x.tmp-99" not in names
 
 
+def test_who_may_read_a_stage_may_read_all_of_its_files(store: Store) -> None:
+    """transformers writes weights for its user alone; another user of the store needs them."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / "weights").write_text("w")
+        (folder / "weights").chmod(0o600)
+        return {}
+
+    folder = store.ensure(A, make).folder
+    assert (folder / "weights").stat().st_mode & 0o444 == (
+        folder / "stage.yaml"
+    ).stat().st_mode & 0o444
+
+
 @pytest.mark.parametrize("name", ["link", "sub/link", "folder", "record.json", "DONE"])
 def test_what_is_no_plain_file_of_its_own_is_refused(store: Store, name: str) -> None:
     def make(folder: Path) -> dict[str, Any]:

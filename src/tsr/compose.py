@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -33,6 +34,13 @@ ConfigErrors = (HydraException, OmegaConfBaseException, Refused)
 def register() -> None:
     """Make the schema known to Hydra; every composition starts from it."""
     ConfigStore.instance().store(name="schema", node=RunConfig)
+    # Hydra copies what it composes from before every look, the schema with it: over a hundred
+    # times for --help. The store copies what it hands out, so itself it need not be copied.
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]
+
+
+def _itself(store: ConfigStore, _: dict[int, Any]) -> ConfigStore:
+    return store
 
 
 def to_run_config(cfg: DictConfig) -> RunConfig:

@@ -78,6 +78,12 @@ class SlurmConfig(Section):
     requeues: int = setting(
         20, "How often a job may be requeued before it counts as failed.", ge=0, neutral=True
     )
+    patience_s: float = setting(
+        90.0,
+        "How long a job waits while somebody else makes its stage, before it gives its place back.",
+        ge=0,
+        neutral=True,
+    )
     wckey: str | None = setting(
         None, "Workload characterisation key; many clusters reject any.", neutral=True
     )

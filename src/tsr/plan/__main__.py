@@ -12,6 +12,7 @@ from tsr.plan import Plan, plan_of
 from tsr.progress import console
 from tsr.recorder import named
 from tsr.report.tables import labels, plan_tables
+from tsr.resources import SlurmConfig
 from tsr.run import guarded
 from tsr.store import Store
 
@@ -40,6 +41,21 @@ def show(overrides: list[str], multirun: bool, as_json: bool, graph: bool = Fals
     if graph:
         _print_graph(plan)
     _print_tables(plan, runs)
+    slurm = configs[0].resources.slurm
+    if any(slurm.of(stage.job).gpus for stage in plan.to_run):
+        console().print(gpu_hours(plan, slurm), highlight=False)
+
+
+def gpu_hours(plan: Plan, slurm: SlurmConfig) -> str:
+    """What SLURM would account for: expected time of each stage times the GPUs of its job."""
+    hours, unknown = 0.0, 0
+    for stage in plan.to_run:
+        job, seconds = slurm.of(stage.job), plan.seconds[stage]
+        gpus = (job.gpus or 0) * (job.nodes or 1)
+        hours += (seconds or 0.0) * gpus / 3600
+        unknown += gpus > 0 and seconds is None
+    more = f" and {unknown} stages of which there is no record" if unknown else ""
+    return f"on SLURM: {hours:.1f} GPU hours{more}"
 
 
 def _print_json(plan: Plan) -> None:

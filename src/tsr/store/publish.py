@@ -8,7 +8,7 @@ from typing import Any, Final
 from tsr.store.claim import Claim
 from tsr.store.describe import Item, write_stage
 from tsr.store.errors import LostClaim, NotPlain
-from tsr.store.files import sweep_drafts, sync, sync_tree, write_atomic, write_json
+from tsr.store.files import plain_files, sweep_drafts, sync, sync_tree, write_atomic, write_json
 from tsr.store.layout import DONE, MANIFEST, RECORD, STAGE, Layout
 from tsr.store.manifest import write_manifest
 
@@ -43,10 +43,20 @@ def _seal(part: Path, item: Item, record: dict[str, Any]) -> None:
     sweep_drafts(part)
     write_stage(part, item)
     write_json(part / RECORD, record)
+    _open_up(part)
     write_manifest(part, item.key)
     sync_tree(part)
     write_atomic(part / DONE, f"{item.key}\n")
     sync(part)
+
+
+def _open_up(part: Path) -> None:
+    """Let those read every file who may read ours: some libraries write for their user alone."""
+    readable = (part / STAGE).stat().st_mode & 0o444
+    for path in plain_files(part):
+        mode = path.stat().st_mode
+        if mode & readable != readable:
+            path.chmod(mode | readable)
 
 
 def _place(layout: Layout, part: Path, target: Path) -> bool:

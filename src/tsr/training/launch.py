@@ -58,7 +58,7 @@ def command(spread: Spread, folder: Path, precision: str, gpus: int) -> list[str
 def _accelerate(spread: Spread, mixed: str) -> list[str]:
     host = {"main_process_ip": socket.gethostname(), "main_process_port": _port()}
     options = {
-        "config_file": conf_folder() / "accelerate" / f"{spread.strategy}.yaml",
+        "config_file": conf_folder() / "accelerate" / f"{spread.strategy}.yml",
         "num_processes": spread.total,
         "num_machines": spread.nodes,
         "mixed_precision": mixed,

@@ -6,7 +6,6 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from tsr import stopping
 from tsr.config import RunConfig
@@ -24,9 +23,6 @@ from tsr.stage import Stage
 from tsr.store import NotVisible, Store
 from tsr.trackers.base import open_tracker
 from tsr.training.spread import spread_of
-
-# How long a job waits while somebody else is at its stage, before it gives its place back.
-WAIT_S: Final = 90.0
 
 
 class JobFailed(RuntimeError):
@@ -95,7 +91,7 @@ class StageJob:
 
     def _wait(self, store: Store) -> None:
         """A place in the cluster is not for waiting: somebody else may need it."""
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + self.resources.slurm.patience_s
         while (worker := store.claims.live(self.key)) is not None:
             if time.monotonic() > until:
                 requeue(f"{self.stage.label} is being made by {worker}")
