@@ -591,5 +591,5 @@ class RunConfig(Section):
         if rows % (self.resources.training.processes * nodes):
             raise Refused(
                 f"resources.training.processes={self.resources.training.processes}: "
-                f"train.{name}.batch_size={rows} must be a multiple of processes x nodes ({nodes})"
+                f"train.{name}.batch_size={rows} must be a multiple of processes x {nodes} nodes"
             )
