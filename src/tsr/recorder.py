@@ -31,7 +31,9 @@ def run_name(config: RunConfig, run: Run) -> str:
         return config.name
     asked = hashlib.sha256("".join(goal.key for goal in run.goals).encode()).hexdigest()
     choices = (config.variant.name, config.model.name, config.judge.name)
-    return "-".join((*choices, f"k{config.k}", f"i{config.iterations}", asked[:8]))
+    return "-".join(
+        (*choices, f"k{config.k}", f"i{config.iterations}", f"s{config.seed}", asked[:8])
+    )
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:

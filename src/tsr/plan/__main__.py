@@ -54,8 +54,10 @@ def gpu_hours(plan: Plan, slurm: SlurmConfig) -> str:
         gpus = (job.gpus or 0) * (job.nodes or 1)
         hours += (seconds or 0.0) * gpus / 3600
         unknown += gpus > 0 and seconds is None
-    more = f" and {unknown} stages of which there is no record" if unknown else ""
-    return f"on SLURM: {hours:.1f} GPU hours{more}"
+    if not unknown:
+        return f"on SLURM: {hours:.1f} GPU hours"
+    known = f"{hours:.1f} + ?" if hours else "?"
+    return f"on SLURM: {known} GPU hours; of {unknown} stages with GPUs there is no record"
 
 
 def _print_json(plan: Plan) -> None:
