@@ -20,7 +20,7 @@ from tsr.executors.slurm.sbatch import parameters
 from tsr.plan import Plan
 from tsr.stage import Stage
 from tsr.stages.share import Share
-from tsr.store import Busy
+from tsr.store import Busy, StoreError
 from tsr.store.claim import Claim
 from tsr.store.jobs import Note
 from tsr.store.sweeps import now
@@ -69,7 +69,7 @@ class Submission:
             done = Submitted(self.sweep.name)
             try:
                 self._all(plan, done)
-            except SlurmError:
+            except (SlurmError, StoreError):
                 queue.cancel(self.new)  # half a graph is of no use
                 raise
             self.sweep.note("slurm", plan, done.records)
@@ -98,8 +98,7 @@ class Submission:
         if alive is not None and self.fresh.isdisjoint(task.needs):
             self.ids[stage] = alive.array
             return stage, alive.array, (), False
-        if alive is not None:  # it waits for a job that failed, and will never run
-            queue.cancel([alive.array])
+        self._cancel_old(stage)
         self.fresh.add(stage)
         needs = [f"afterok:{self.ids[need]}" for need in task.needs]
         if task.after is not None:
@@ -114,12 +113,17 @@ class Submission:
         self._note(stage, job, logs, len(task.shares), array)
         return stage, job, tuple(need.partition(":")[2] for need in needs), True
 
+    def _cancel_old(self, stage: Stage) -> None:
+        """Jobs that are queued still, but wait for one that failed: they will never run."""
+        names = (name_of(stage, self.tag), shares_name(stage, self.tag))
+        queue.cancel([self.live.pop(name).array for name in names if name in self.live])
+
     def _array(self, shares: Sequence[Share], needs: Sequence[str]) -> str | None:
         """The array that makes the shares which are not there; None where all of them are."""
         missing = [share for share in shares if not self.store.has(share)]
         if not missing:
             return None
-        name = name_of(shares[0].whole, self.tag).replace("-", "_shares-", 1)
+        name = shares_name(shares[0].whole, self.tag)
         if name in self.live:
             return self.live[name].array
         self.store.keep(f"shares-{shares[0].whole.key[:12]}", [share.key for share in shares])
@@ -183,6 +187,11 @@ class Submission:
     def _record_name(self, name: str) -> str:
         # Two users may have the same run, each with a folder of their own.
         return f"record-{name}.{queue.path_tag(self.logs)}"
+
+
+def shares_name(stage: Stage, tag: str) -> str:
+    """The name of the array that makes a stage's shares."""
+    return name_of(stage, tag).replace("-", "_shares-", 1)
 
 
 def said(error: Exception) -> str:
