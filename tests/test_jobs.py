@@ -2,9 +2,9 @@
 
 import pickle
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_slurm import FakeSlurm
@@ -19,7 +19,7 @@ from tsr.executors.slurm.graph import Task, tasks_of
 from tsr.executors.slurm.job import JobFailed, Place, StageJob
 from tsr.executors.slurm.queue import NoSlurm, SlurmError, name_of, path_tag
 from tsr.executors.slurm.sbatch import parameters
-from tsr.executors.slurm.submit import Submission
+from tsr.fanout.submit import Submission
 from tsr.loop import build_run
 from tsr.plan import plan_of
 from tsr.recorder import named
@@ -156,14 +156,30 @@ def test_what_was_executed_gives_no_job_and_is_not_waited_for(
     assert all(prompts not in task.needs for task in tasks.values())
 
 
-def test_companions_of_what_is_there_are_waited_for(
-    alone: list[RunConfig], tmp_path: Path
-) -> None:
+def test_companions_of_what_is_there_are_waited_for(alone: list[RunConfig], tmp_path: Path) -> None:
     """Whoever reads candidates reads their prompts, who may have been deleted since."""
     stages = to_run(alone, tmp_path)
     fill(Store(tmp_path), (stage for stage in stages if stage.kind == "generate"))
     tasks = by_kind(tasks_of(to_run(alone, tmp_path), SlurmConfig()))
     assert {need.kind for need in tasks["judge"].needs} == {"prompts", "pretrained"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Toy(Stage):
+    kind: ClassVar[str] = "toy"
+
+    name: str
+    beside: tuple[str, ...] = ()
+
+    @property
+    def companions(self) -> tuple[Stage, ...]:
+        return tuple(Toy(name) for name in self.beside)
+
+
+def test_what_is_read_beside_the_inputs_is_waited_for() -> None:
+    alone, reader = Toy("alone"), Toy("reader", ("alone",))
+    tasks = tasks_of([alone, reader], SlurmConfig())
+    assert [task.needs for task in tasks] == [(), (alone,)]
 
 
 def test_siblings_go_one_after_the_other(over_k: list[RunConfig], tmp_path: Path) -> None:
@@ -240,6 +256,7 @@ def test_a_job_asks_for_what_is_set_and_nothing_else(slurm: FakeSlurm) -> None:
     assert not options.keys() & {*unset.split(), "dependency"}
     assert "srun" not in text
     assert text.splitlines()[-1].startswith("exec python -u -m submitit"), "gets the signal itself"
+    assert text.index("trap '' USR2") < text.index("exec python"), "deaf until it listens"
 
 
 def test_all_that_can_be_asked_for(slurm: FakeSlurm) -> None:
@@ -301,8 +318,11 @@ def test_an_option_of_the_users_own_wins(slurm: FakeSlurm) -> None:
         ("resources.slurm.generate.nodes=2", "resources.slurm.generate.nodes=2: only sft and dpo"),
         ("resources.slurm.default.nodes=2", "resources.slurm.default.nodes=2: only sft and dpo"),
         ("resources.slurm.generate.array=0", "resources.slurm.generate.array=0: must be >= 1"),
-        ("resources.training.processes=3", "resources.training.processes=3: train.sft.batch_size"),
-        ("resources.slurm.dpo.nodes=5", "train.dpo.batch_size=32 must be a multiple of"),
+        (
+            "resources.training.processes=3",
+            "train.sft.batch_size=32: must be a multiple of resources.training.processes=3",
+        ),
+        ("resources.slurm.dpo.nodes=5", "resources.slurm.dpo.nodes=5"),
     ],
 )
 def test_resources_that_cannot_be_had_are_refused(overrides: str, told: str) -> None:
@@ -455,7 +475,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 def job_of(stage: Stage, place: Place, key: str = "", **slurm: Any) -> StageJob:
     resources = ResourcesConfig(slurm=SlurmConfig(**slurm))
-    job = StageJob(stage, key or stage.key, place, resources)
+    job = StageJob(stage, key or stage.key, place, resources, stage.job)
     return pickle.loads(pickle.dumps(job))
 
 
@@ -485,6 +505,20 @@ def test_a_job_that_is_requeued_for_ever_fails(
 ) -> None:
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
     with pytest.raises(JobFailed, match=r"requeued 3 times .*resources\.slurm\.light\.minutes"):
+        job_of(prompts, place, requeues=2)()
+    assert not place.store().has(prompts)
+    job_of(prompts, place, requeues=3)()
+    assert place.store().has(prompts)
+
+
+def test_waiting_for_others_is_no_reason_to_fail(
+    prompts: Stage, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.store().notes.put(Note(prompts.key, prompts.label, "7", "logs"))
+    for _ in range(2):
+        place.store().notes.waited(prompts.key)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "5")
+    with pytest.raises(JobFailed, match="requeued 3 times"):
         job_of(prompts, place, requeues=2)()
     job_of(prompts, place, requeues=3)()
     assert place.store().has(prompts)

@@ -2,8 +2,9 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from tsr.store.jobs import Note
 PROMPTS = 6
 SCRIPTED = EngineConfig(name="scripted", block=6)
 FILES = {"generate": "candidates.jsonl", "judge": "judgements.jsonl"}
-KINDS = ["generate", "text", "expected"]
+ALL = (0, 1, 2)
+READY = [("generate", ready) for ready in ((), (0,), (0, 2), (2,), ALL)]
+READY += [("text", (0, 2)), ("text", ALL), ("expected", (1,))]
+Alone = Callable[[Splittable], tuple[bytes, list[Request]]]
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +85,17 @@ def share(root: Path, shares: Sequence[Share]) -> list[Request]:
     return asked
 
 
-def alone(root: Path, whole: Splittable) -> tuple[bytes, list[Request]]:
-    """What one worker makes of it, and what it asks."""
-    inputs(root, whole)
-    worker = engine()
-    return made(executor(root, worker), whole), worker.asked
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """What one worker makes of a stage, and what it asks."""
+
+    @cache
+    def make(whole: Splittable) -> tuple[bytes, list[Request]]:
+        root, worker = tmp_path_factory.mktemp("alone"), engine()
+        inputs(root, whole)
+        return made(executor(root, worker), whole), worker.asked
+
+    return make
 
 
 def made(run: LocalExecutor, whole: Splittable) -> bytes:
@@ -97,14 +107,13 @@ def names(asked: Sequence[Request]) -> set[str]:
     return {f"{request.id} {request.messages}" for request in asked}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ready", [(), (0,), (0, 2), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(("kind", "ready"), READY)
 def test_shares_and_the_rest(
-    pool: Generate, tmp_path: Path, kind: str, ready: tuple[int, ...]
+    pool: Generate, alone: Alone, tmp_path: Path, kind: str, ready: tuple[int, ...]
 ) -> None:
     whole, root = whole_of(pool, kind), tmp_path / "a"
     key = whole.key
-    rows, all_asked = alone(tmp_path / "b", whole)
+    rows, all_asked = alone(whole)
     inputs(root, whole)
     shares = noted(root, whole, 3)
     assert len(shares) == 3
@@ -124,8 +133,8 @@ def test_shares_and_the_rest(
     assert not (store.folder(whole) / BLOCKS).exists()
 
 
-def test_more_shares_than_blocks_and_fewer(pool: Generate, tmp_path: Path) -> None:
-    rows, _ = alone(tmp_path / "b", pool)
+def test_more_shares_than_blocks_and_fewer(pool: Generate, alone: Alone, tmp_path: Path) -> None:
+    rows, _ = alone(pool)
     assert len(shares_of(pool, 99)) == 3
     root = tmp_path / "a"
     inputs(root, pool)
@@ -138,8 +147,10 @@ def test_more_shares_than_blocks_and_fewer(pool: Generate, tmp_path: Path) -> No
     assert last.asked == []
 
 
-def test_a_share_takes_over_what_a_sibling_has(pool: Generate, tmp_path: Path) -> None:
-    rows, _ = alone(tmp_path / "b", pool)
+def test_a_share_takes_over_what_a_sibling_has(
+    pool: Generate, alone: Alone, tmp_path: Path
+) -> None:
+    rows, _ = alone(pool)
     root = tmp_path / "a"
     inputs(root, pool)
     execute(executor(root, engine()), replace(pool, k=2))
@@ -151,9 +162,11 @@ def test_a_share_takes_over_what_a_sibling_has(pool: Generate, tmp_path: Path) -
     assert last.asked == []
 
 
-def test_blocks_that_do_not_fit_any_more_are_made_again(pool: Generate, tmp_path: Path) -> None:
+def test_blocks_that_do_not_fit_any_more_are_made_again(
+    pool: Generate, alone: Alone, tmp_path: Path
+) -> None:
     """A sibling that came after the shares changes the blocks; the rows stay."""
-    rows, _ = alone(tmp_path / "b", pool)
+    rows, _ = alone(pool)
     root = tmp_path / "a"
     inputs(root, pool)
     share(root, noted(root, pool, 3)[:2])
@@ -203,7 +216,7 @@ def test_with_or_without_hard_links(
     (blocks / "6-00000000.jsonl").write_text("from the share\n")
     (blocks / "6-00000006.jsonl").write_text("from the share\n")
     (folder / BLOCKS / "6-00000006.jsonl").write_text("its own\n")
-    take_over(blocks, folder)
+    take_over(list(blocks.glob("*.jsonl")), folder)
     found = {path.name: path.read_text() for path in (folder / BLOCKS).iterdir()}
     assert found == {"6-00000000.jsonl": "from the share\n", "6-00000006.jsonl": "its own\n"}
     took = (folder / BLOCKS / "6-00000000.jsonl").stat()
@@ -211,9 +224,9 @@ def test_with_or_without_hard_links(
 
 
 def test_a_whole_without_hard_links(
-    pool: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Generate, alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, _ = alone(tmp_path / "b", pool)
+    rows, _ = alone(pool)
     monkeypatch.setattr(os, "link", no_links)
     root, last = tmp_path / "a", engine()
     inputs(root, pool)
@@ -239,7 +252,7 @@ def test_two_who_put_the_shares_away_at_once(pool: Generate, tmp_path: Path) -> 
     assert not list((tmp_path / "stages" / "share").glob("*/*"))
 
 
-def test_a_damaged_share_is_named(pool: Generate, tmp_path: Path) -> None:
+def test_a_damaged_share_is_named(pool: Generate, alone: Alone, tmp_path: Path) -> None:
     inputs(tmp_path, pool)
     shares = noted(tmp_path, pool, 3)
     share(tmp_path, shares)
@@ -252,7 +265,7 @@ def test_a_damaged_share_is_named(pool: Generate, tmp_path: Path) -> None:
     assert shares[1].label in told
     assert f"redo {shares[1].key[:12]}" in told
     run.store.redo(shares[1].key)
-    rows, _ = alone(tmp_path / "b", pool)
+    rows, _ = alone(pool)
     again = engine()
     assert made(executor(tmp_path, again), pool) == rows
     assert len(again.asked) == 2

@@ -1,11 +1,13 @@
 """`python -m tsr.cancel`: take a sweep's jobs out of SLURM's queue. What is finished stays."""
 
 import argparse
-import dataclasses
+import getpass
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tsr.executors.slurm import queue
+from tsr.executors.slurm.queue import SlurmError
 from tsr.run import guarded
 from tsr.store import Store
 from tsr.store.sweeps import SweepFile
@@ -25,24 +27,40 @@ def main() -> None:
 def cancel(store: Store, name: str) -> None:
     """Cancel what no other sweep waits for, and say what was kept. Raises NoSuchSweep."""
     sweep = store.sweeps.get(name)
-    others = [s for s in store.sweeps.all() if s.name != sweep.name and not s.cancelled]
+    queued = {job.array for job in queue.queued()}
+    others = [s for s in store.sweeps.all() if s.name != sweep.name and _waits(s, queued)]
     kept = {key for other in others for key in other.needed}
-    ours = _jobs(store, sweep, [key for key in sweep.needed if key not in kept])
-    shared = _jobs(store, sweep, [key for key in sweep.needed if key in kept], records=False)
-    store.sweeps.put(dataclasses.replace(sweep, cancelled=True))
+    ours = _jobs(store, [key for key in sweep.needed if key not in kept], queued)
+    records = sorted(job for job in sweep.records.values() if job in queued)
+    shared = _jobs(store, [key for key in sweep.needed if key in kept], queued)
+    store.sweeps.cancelled(sweep)
     queue.cancel(ours)
-    print(f"{sweep.name}: {len(ours)} jobs cancelled")
+    with suppress(SlurmError):  # they may be another user's, who has the same sweep
+        queue.cancel(records)
+    print(f"{sweep.name}: {len(ours) + len(records)} jobs cancelled")
+    others_jobs = _jobs(store, list(sweep.needed), queued, mine=False)
+    if others_jobs:
+        print(f"{len(others_jobs)} jobs stay: other users submitted them")
     if shared:
         print(f"{len(shared)} jobs stay: another sweep wants their stages")
     print("what is finished stays; the same command goes on from there")
 
 
-def _jobs(store: Store, sweep: SweepFile, keys: list[str], records: bool = True) -> list[str]:
-    """Ids of the jobs for these stages that are in the queue still."""
+def _waits(sweep: SweepFile, queued: set[str]) -> bool:
+    """Whether a sweep's jobs may be in the queue still: those that write its runs' folders are.
+
+    They have no ids while it is being submitted.
+    """
+    if sweep.cancelled or sweep.executor != "slurm":
+        return False
+    return not sweep.records or not queued.isdisjoint(sweep.records.values())
+
+
+def _jobs(store: Store, keys: list[str], queued: set[str], mine: bool = True) -> list[str]:
+    """Ids of this user's jobs, or the others', for these stages that are in the queue still."""
     notes = [note for key in keys if (note := store.notes.get(key))]
-    ids = {i for note in notes for i in (note.job, note.shares_job) if i}
-    ids |= set(sweep.records.values()) if records else set()
-    return sorted({job.array for job in queue.queued() if job.array in ids})
+    notes = [note for note in notes if (note.user in ("", getpass.getuser())) == mine]
+    return sorted({i for note in notes for i in (note.job, note.shares_job) if i} & queued)
 
 
 if __name__ == "__main__":

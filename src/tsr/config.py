@@ -588,8 +588,9 @@ class RunConfig(Section):
         """An optimiser step's rows must share out evenly over the processes of a training."""
         rows: int = getattr(self.train, name).batch_size
         nodes = self.resources.slurm.of(name).nodes or 1
-        if rows % (self.resources.training.processes * nodes):
+        processes = self.resources.training.processes
+        if rows % (processes * nodes):
             raise Refused(
-                f"resources.training.processes={self.resources.training.processes}: "
-                f"train.{name}.batch_size={rows} must be a multiple of processes x {nodes} nodes"
+                f"train.{name}.batch_size={rows}: must be a multiple of "
+                f"resources.training.processes={processes} x resources.slurm.{name}.nodes={nodes}"
             )

@@ -24,16 +24,23 @@ from tsr.store.files import write_atomic
 from tsr.trackers.base import Tracker
 from tsr.training.outcome import ADAPTER, CHECKPOINT
 
+PLAN = "plan.json"
+STATUS = "status.json"
+
 
 def run_name(config: RunConfig, run: Run) -> str:
     """Readable choices and a hash of what is asked for: the same command gives the same name."""
     if config.name:
         return config.name
-    asked = hashlib.sha256("".join(goal.key for goal in run.goals).encode()).hexdigest()
     choices = (config.variant.name, config.model.name, config.judge.name)
     return "-".join(
-        (*choices, f"k{config.k}", f"i{config.iterations}", f"s{config.seed}", asked[:8])
+        (*choices, f"k{config.k}", f"i{config.iterations}", f"s{config.seed}", asked(run)[:8])
     )
+
+
+def asked(run: Run) -> str:
+    """A hash of what a run asks for (hex): the same for the same run, whatever it is called."""
+    return hashlib.sha256("".join(goal.key for goal in run.goals).encode()).hexdigest()
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:
@@ -70,7 +77,7 @@ class Recorder:
             {"kind": s.kind, "key": s.key, "state": plan.states[s], "count": s.count}
             for s in self.run.stages
         ]
-        write_atomic(self.folder / "plan.json", json.dumps(states, indent=1) + "\n")
+        write_atomic(self.folder / PLAN, json.dumps(states, indent=1) + "\n")
         self.store.keep(self.name, [stage.key for stage in self.run.stages], self.folder.resolve())
         self._status("running")
         self.after(None)
@@ -131,7 +138,7 @@ class Recorder:
                 for f in failures
             ],
         }
-        write_atomic(self.folder / "status.json", json.dumps(status, indent=1) + "\n")
+        write_atomic(self.folder / STATUS, json.dumps(status, indent=1) + "\n")
 
     def _links(self) -> None:
         stages = {s.label: str(self._path(s)) for s in self.run.stages if self.store.has(s)}

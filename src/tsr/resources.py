@@ -4,6 +4,7 @@ Everything here is neutral: the same stage may be made with other resources.
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,12 @@ class JobConfig(Section):
         ge=1,
         neutral=True,
     )
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs on all nodes, by gpus or by gres (`gpu:2`, `gpu:a100:2`)."""
+        named = re.findall(r"(?:^|,)gpu(?::[^:,\d][^:,]*)?(?::(\d+))?", self.gres or "")
+        return (self.gpus or sum(int(count or 1) for count in named)) * (self.nodes or 1)
 
     def over(self, default: "JobConfig") -> "JobConfig":
         """This one, with `default` where it says nothing."""
@@ -100,6 +107,11 @@ class SlurmConfig(Section):
         super().check(path)
         for name in ("default", *JOBS):
             job: JobConfig = getattr(self, name)
+            if job.minutes is not None and job.minutes * 60 <= self.notice_s:
+                raise Refused(
+                    f"{path}.{name}.minutes={job.minutes}: must be longer than {path}.notice_s="
+                    f"{self.notice_s} seconds, or the job is told to stop as it starts"
+                )
             if job.array is not None and name not in ("generate", "judge"):
                 raise Refused(f"{path}.{name}.array={job.array}: only generate and judge split")
             if (job.nodes or 1) > 1 and name not in ("sft", "dpo"):
@@ -145,3 +157,20 @@ class ResourcesConfig(Section):
     )
     training: TrainingConfig = field(default_factory=TrainingConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
+
+    def check(self, path: str = "") -> None:
+        """See Section.check; where GPUs are asked for, they must be as many as are used."""
+        super().check(path)
+        engine, training = self.tensor_parallel * self.data_parallel, self.training.processes
+        uses = {"generate": engine, "judge": engine, "sft": training, "dpo": training}
+        for job, wanted in uses.items():
+            gpus = self.slurm.of(job).gpus
+            if gpus and wanted > gpus:
+                what = (
+                    "training.processes"
+                    if job in ("sft", "dpo")
+                    else "tensor_parallel x data_parallel"
+                )
+                raise Refused(
+                    f"{path}.slurm.{job}.gpus={gpus}: must be at least {wanted}, which {what} use"
+                )

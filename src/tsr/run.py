@@ -68,7 +68,7 @@ def _one(config: RunConfig, launcher: DictConfig) -> None:
     if str(launcher._target_) != SLURM:
         run_all([config])
         return
-    from tsr.executors.slurm.launch import launch
+    from tsr.fanout.launch import launch
 
     launch([config], launcher.wait, launcher.poll_s)
 

@@ -17,7 +17,7 @@ from tsr.pin import pinned
 from tsr.plan import Plan, plan_of
 from tsr.progress import Reporter, console
 from tsr.provenance import git_revision
-from tsr.recorder import Recorder, folder_of, group_of, named
+from tsr.recorder import Recorder, asked, folder_of, group_of, named
 from tsr.report.metrics import Row, work_of
 from tsr.report.tables import alarms, comparison, run_table
 from tsr.settings import Refused
@@ -111,7 +111,7 @@ class Sweep:
     def _run(self, name: str, run: Run, plan: Plan) -> Finished:
         config = run.config
         folder, group = folder_of(config, name), group_of(config)
-        tracker = open_tracker(config.tracker, name, group, str(folder), asdict(config))
+        tracker = open_tracker(config.tracker, name, asked(run), group, str(folder), asdict(config))
         recorder = Recorder(name, run, self.store, tracker)
         try:
             recorder.begin(plan)

@@ -61,6 +61,10 @@ class Workbench(Protocol):
     def spread(self) -> Spread:
         """Over which processes a training is to be spread."""
 
+    @property
+    def first(self) -> int | None:
+        """The first sample that finished shares of this stage made; None where there are none."""
+
     def only(self, part: Part) -> "Workbench":
         """The same bench, for a part of the blocks."""
 

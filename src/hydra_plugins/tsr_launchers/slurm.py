@@ -46,7 +46,7 @@ class SlurmLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         """Submit the sweep; one completed return per run: it is given away, not done."""
         from tsr.compose import compose_jobs
-        from tsr.executors.slurm.launch import launch
+        from tsr.fanout.launch import launch
 
         configs = compose_jobs(self.loader, self.config, job_overrides)
         launch(configs, self.wait, self.poll_s)

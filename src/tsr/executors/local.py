@@ -7,7 +7,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from tsr.progress import PROGRESS, Noted, Reporter
 from tsr.quiet import log_to
 from tsr.stage import Sibling, Stage
 from tsr.stages.blocks import BLOCKS
-from tsr.stages.share import Share, Splittable, shares_of, take_over
+from tsr.stages.share import Share, Splittable, first_of, shares_of, shares_root, take_over
+from tsr.stages.siblings import ShareError
 from tsr.store import Store
-from tsr.store.errors import StoreFull, StoreReadOnly
+from tsr.store.errors import Busy, StoreFull, StoreReadOnly
 from tsr.store.files import sync_tree, write_json
 from tsr.workbench import Part, Progress, Spread
 
@@ -86,6 +87,7 @@ class Bench:
     engines: Engines
     reporter: Reporter
     part: Part = Part()
+    first: int | None = None
     spread: Spread = Spread()
 
     def only(self, part: Part) -> "Bench":
@@ -185,11 +187,11 @@ class LocalExecutor:
         """Work that was finished and then killed before it was published is not done again."""
         done = folder / FIGURES
         if not done.exists():
-            split = self._take_shares(stage, folder)
-            figures = stage.produce(self._bench(stage, folder))
+            first = self._take_shares(stage, folder)
+            figures = stage.produce(replace(self._bench(stage, folder), first=first))
             sync_tree(folder)  # a power cut must not leave figures of files that are not there
             # What shares did is no measure of how long the whole takes.
-            write_json(done, figures | ({"units": None} if split else {}))
+            write_json(done, figures | ({} if first is None else {"units": None}))
             give_back()  # trainers hold what the next stage wants
         for name in stage.scratch:
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -202,15 +204,26 @@ class LocalExecutor:
         shares = shares_of(stage, note.shares) if note else ()
         return [share for share in shares if self.store.has(share)]
 
-    def _take_shares(self, stage: Stage, folder: Path) -> bool:
-        shares = self._shares(stage)
-        for share in shares:
-            take_over(self.store.folder(share) / BLOCKS, folder)
-        return bool(shares)
+    def _take_shares(self, stage: Stage, folder: Path) -> int | None:
+        """Take over what shares have made. Returns their first sample; None without shares."""
+        places = [self.store.folder(share) / BLOCKS for share in self._shares(stage)]
+        if not places:
+            return None
+        blocks = [block for place in places for block in sorted(place.glob("*.jsonl"))]
+        try:
+            first = first_of(blocks)
+        except ShareError:
+            self._remove_shares(stage)  # the next try is to make them anew
+            raise
+        take_over(blocks, folder)
+        return first
 
     def _remove_shares(self, stage: Stage) -> None:
         for share in self._shares(stage):
-            self.store.remove(share.key)
+            with suppress(Busy):  # somebody else who waited for the stage is at it
+                self.store.drop(share)
+        if isinstance(stage, Splittable):
+            self.store.forget(shares_root(stage))
 
     def _bench(self, stage: Stage, folder: Path) -> Bench:
         spread = self.spread_of(stage)

@@ -42,7 +42,7 @@ def show(overrides: list[str], multirun: bool, as_json: bool, graph: bool = Fals
         _print_graph(plan)
     _print_tables(plan, runs)
     slurm = configs[0].resources.slurm
-    if any(slurm.of(stage.job).gpus for stage in plan.to_run):
+    if any(slurm.of(stage.job).all_gpus for stage in plan.to_run):
         console().print(gpu_hours(plan, slurm), highlight=False)
 
 
@@ -51,7 +51,7 @@ def gpu_hours(plan: Plan, slurm: SlurmConfig) -> str:
     hours, unknown = 0.0, 0
     for stage in plan.to_run:
         job, seconds = slurm.of(stage.job), plan.seconds[stage]
-        gpus = (job.gpus or 0) * (job.nodes or 1)
+        gpus = job.all_gpus
         hours += (seconds or 0.0) * gpus / 3600
         unknown += gpus > 0 and seconds is None
     if not unknown:

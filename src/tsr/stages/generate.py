@@ -66,6 +66,11 @@ class Generate(Pool, Splittable):
         return (self.prompts,)
 
     @property
+    def job(self) -> str:
+        """Who asks a server needs no GPU."""
+        return "light" if self.engine.name == "openai" else self.needs
+
+    @property
     def each(self) -> int:
         """K."""
         return self.k

@@ -90,7 +90,8 @@ class Judgements(Scores, Splittable):
     @property
     def job(self) -> str:
         """See Stage.job."""
-        return "light" if self.model is None else "judge"
+        served = self.engine is not None and self.engine.name == "openai"
+        return "light" if self.model is None or served else "judge"
 
     @cached_property
     def siblings(self) -> tuple[Sibling, ...]:

@@ -2,13 +2,16 @@
 
 import math
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tsr.stage import Stage
 from tsr.stages.blocks import BLOCKS
+from tsr.stages.siblings import ShareError
 from tsr.workbench import Part, Workbench
 
 
@@ -73,10 +76,27 @@ def shares_of(stage: Stage, most: int) -> tuple[Share, ...]:
     return tuple(Share(stage, index, of) for index in range(of)) if of > 1 else ()
 
 
-def take_over(blocks: Path, folder: Path) -> None:
-    """Put the blocks of a finished share into the whole's folder; without a copy, if it can be."""
+def shares_root(stage: Stage) -> str:
+    """Under which name the store keeps the shares of a stage from being thrown away."""
+    return f"shares-{stage.key[:12]}"
+
+
+def first_of(blocks: Sequence[Path]) -> int:
+    """The first sample in the blocks of finished shares, which their names tell.
+
+    Raises ShareError where shares disagree: a sibling came to be between the one and the other.
+    """
+    names = [re.match(r"from(\d+)-", block.name) for block in blocks]
+    found = {int(name[1]) if name else 0 for name in names}
+    if len(found) > 1:
+        raise ShareError("its shares began at different samples; run the command again")
+    return found.pop() if found else 0
+
+
+def take_over(blocks: Sequence[Path], folder: Path) -> None:
+    """Put blocks of finished shares into the whole's folder; without a copy, if it can be."""
     (folder / BLOCKS).mkdir(exist_ok=True)
-    for block in blocks.glob("*.jsonl"):
+    for block in blocks:
         target = folder / BLOCKS / block.name
         if not target.exists():
             _link_or_copy(block, target)

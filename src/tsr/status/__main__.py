@@ -60,12 +60,13 @@ def _view(store: Store, args: argparse.Namespace) -> tuple[RenderableType, bool]
     sweep = wanted(store, args.name)
     states, cluster = states_of(sweep, store)
     going = any(state.state in (RUNNING, PENDING) for state in states)
+    going |= not cluster.queued.keys().isdisjoint(sweep.records.values())
     return overview(sweep, states, cluster, args.all), going
 
 
 def wanted(store: Store, name: str) -> SweepFile:
     """The sweep of that name, or the part of the latest sweep that a run of that name wants."""
-    for sweep in reversed(store.sweeps.all()):
+    for sweep in reversed(store.sweeps.all() if name else []):
         runs = {run: keys for run, keys in sweep.runs.items() if run == name}
         if runs:
             keys = set(runs[name])

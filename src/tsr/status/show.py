@@ -23,8 +23,8 @@ def overview(
     parts: list[RenderableType] = [
         Text(headline(sweep, states)),
         _stages(shown),
-        _runs(sweep, states),
     ]
+    parts.append(_runs(sweep, states, cluster))
     parts += [_log(state) for state in states if state.log]
     if cluster.trouble:
         parts.append(Text(f"! SLURM cannot be asked: {cluster.trouble}"))
@@ -48,15 +48,23 @@ def _stages(states: Sequence[State]) -> Table:
     return table
 
 
-def _runs(sweep: SweepFile, states: Sequence[State]) -> Table:
+def _runs(sweep: SweepFile, states: Sequence[State], cluster: Cluster) -> Table:
     table = Table("run", "done", *[name for name in ALL if name != DONE], "record", "folder")
     by_key, short = {s.stage.key: s.state for s in states}, labels(list(sweep.runs))
     for name, keys in sweep.runs.items():
         counts = Counter(by_key[key] for key in keys if key in by_key)
         cells = [str(counts[state] or "-") for state in ALL]
-        record = sweep.records.get(name, "-")
-        table.add_row(short[name], *cells, record, sweep.folders.get(name, ""))
+        record = Text(_record(sweep.records.get(name), cluster))
+        table.add_row(Text(short[name]), *cells, record, Text(sweep.folders.get(name, "")))
     return table
+
+
+def _record(job: str | None, cluster: Cluster) -> str:
+    """The job that writes a run's folder, and how it is."""
+    if job is None:
+        return "-"
+    known = cluster.queued.get(job) or cluster.ended.get(job)
+    return f"{job} {known.state.lower()}" if known else job
 
 
 def _log(state: State) -> Text:

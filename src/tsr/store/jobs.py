@@ -19,7 +19,8 @@ class Note:
     """A stage's latest job.
 
     job: its id; the array's where the stage is split. shares: in how many it is split, shares_job
-    their array. logs: the folder with what the jobs wrote. error: how the last try failed.
+    their array. logs: the folder with what the jobs wrote. error: how the last try failed. waits:
+    how often the job was requeued only since somebody else was at its stage.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Note:
     user: str = ""
     submitted: str = ""
     error: str | None = None
+    waits: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ class Notes:
         note = self.get(key)
         if note is not None:
             self.put(dataclasses.replace(note, error=error))
+
+    def waited(self, key: str) -> None:
+        """Add to the note that its job gives its place back, somebody else being at the stage."""
+        note = self.get(key)
+        if note is not None:
+            self.put(dataclasses.replace(note, waits=note.waits + 1))
 
     def _path(self, key: str) -> Path:
         return self.layout.jobs / f"{key[:SHORT]}.json"

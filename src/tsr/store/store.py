@@ -156,6 +156,17 @@ class Store:
         for path in self.redo(key_prefix):
             shutil.rmtree(path)
 
+    def drop(self, item: Named) -> None:
+        """Delete a finished stage, if it is there. Raises Busy while somebody works on it."""
+        with writing(self.root), self.exclusive(item.key, item.label):
+            target = self.layout.target(item.kind, item.key)
+            if target.exists():
+                shutil.rmtree(self.layout.discard(target))
+
+    def forget(self, name: str) -> None:
+        """No longer keep what `keep` was called for under this name."""
+        (self.layout.roots / f"{name}.json").unlink(missing_ok=True)
+
     def keep(self, name: str, keys: Iterable[str], run: Path | str = "") -> None:
         """Let gc keep these stages, and what they were made from, for the run called `name`."""
         path = self.layout.roots / f"{name}.json"

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,6 +68,12 @@ class Sweeps:
             self.layout.sweeps.mkdir(parents=True, exist_ok=True)
             write_json(self.path(sweep.name), dataclasses.asdict(sweep))
 
+    def cancelled(self, sweep: SweepFile) -> None:
+        """Mark a sweep as cancelled; it keeps its place among those that were started."""
+        before = self.path(sweep.name).stat()
+        self.put(dataclasses.replace(sweep, cancelled=True))
+        os.utime(self.path(sweep.name), ns=(before.st_atime_ns, before.st_mtime_ns))
+
     def path(self, name: str) -> Path:
         """A sweep's file."""
         return self.layout.sweeps / f"{name}.json"
@@ -78,7 +85,13 @@ class Sweeps:
 
     def all(self) -> list[SweepFile]:
         """Every sweep that can be read, the latest last."""
-        return [self.get(name) for name in self.names()]
+        return [sweep for name in self.names() if (sweep := self._read(name))]
+
+    def _read(self, name: str) -> SweepFile | None:
+        try:
+            return _parsed(json.loads(self.path(name).read_text()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
 
     def get(self, name: str) -> SweepFile:
         """A sweep by its name, or by the beginning of it. Raises NoSuchSweep."""
@@ -89,10 +102,17 @@ class Sweeps:
             raise NoSuchSweep(
                 f"no sweep, or several, called {name!r} in {self.layout.root}: {known}"
             )
-        return _parsed(json.loads(self.path(exact[0]).read_text()))
+        found_one = self._read(exact[0])
+        if found_one is None:
+            raise NoSuchSweep(
+                f"{self.path(exact[0])} is unreadable; the same command writes it anew"
+            )
+        return found_one
 
 
 def _parsed(data: dict[str, Any]) -> SweepFile:
     stages = tuple(Wanted(**{**s, "inputs": tuple(s["inputs"])}) for s in data.pop("stages"))
     needed = tuple(data.pop("needed"))
-    return SweepFile(**data, stages=stages, needed=needed)
+    known = {f.name for f in dataclasses.fields(SweepFile)}
+    rest = {name: value for name, value in data.items() if name in known}
+    return SweepFile(**rest, stages=stages, needed=needed)

@@ -35,11 +35,11 @@ class NoTracker:
 
 
 def open_tracker(
-    config: TrackerConfig, name: str, group: str, folder: str, settings: Row
+    config: TrackerConfig, name: str, identity: str, group: str, folder: str, settings: Row
 ) -> Tracker:
-    """The tracker that a config names."""
+    """The tracker that a config names. identity: what the run asks for; see recorder.asked."""
     if config.name == "none":
         return NoTracker()
     from tsr.trackers.wandb_tracker import WandbTracker
 
-    return WandbTracker(config, name, config.group or group, folder, settings)
+    return WandbTracker(config, name, identity, config.group or group, folder, settings)

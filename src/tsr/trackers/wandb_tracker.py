@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any, cast
 
 from tsr.config import TrackerConfig
@@ -14,7 +13,13 @@ class WandbTracker:
     """Per-iteration figures against `iteration`; training curves against `training/step`."""
 
     def __init__(
-        self, config: TrackerConfig, name: str, group: str, folder: str, settings: Row
+        self,
+        config: TrackerConfig,
+        name: str,
+        identity: str,
+        group: str,
+        folder: str,
+        settings: Row,
     ) -> None:
         try:
             import wandb
@@ -27,7 +32,7 @@ class WandbTracker:
             group=group,
             name=name,
             # The same for the same run: taken up again, it stays one run in the project.
-            id=run_id(name),
+            id=run_id(name, identity),
             resume="allow",
             dir=folder,
             config=dict(settings),
@@ -38,25 +43,31 @@ class WandbTracker:
         self.run.define_metric("training/step")
         self.run.define_metric("training/*", step_metric="training/step")
         self.steps = 0
+        # What an online run that is taken up again has been told already is not told twice.
+        told = self.run.summary if self.run.resumed else {}
+        self.told_iteration = told.get("iteration", -1)
+        self.told_steps = told.get("training/step", 0)
 
     def metrics(self, row: Row) -> None:
         """See Tracker; M0 is iteration 0, and the model of iteration i is i + 1."""
         figures = {f"iteration/{k}": v for k, v in row.items() if isinstance(v, int | float)}
         index = row["iteration"] + 1 if "iteration" in row else 0
-        self.run.log(figures | {"iteration": index})
+        if index > self.told_iteration:
+            self.run.log(figures | {"iteration": index})
 
     def curve(self, name: str, rows: Sequence[Row]) -> None:
         """See Tracker; trainings follow each other on one axis."""
         for row in rows:
             self.steps += 1
             figures = {f"training/{k}": v for k, v in row.items() if k != "step"}
-            self.run.log(figures | {"training/step": self.steps, "training/of": name})
+            if self.steps > self.told_steps:
+                self.run.log(figures | {"training/step": self.steps, "training/of": name})
 
     def finish(self, exit_code: int) -> None:
         """See Tracker."""
         self.run.finish(exit_code=exit_code)
 
 
-def run_id(name: str) -> str:
+def run_id(name: str, identity: str) -> str:
     """wandb's id of a run: readable, and of the characters and the length that wandb allows."""
-    return f"{re.sub('[^A-Za-z0-9_-]', '-', name)[:100]}-{sha256(name.encode()).hexdigest()[:8]}"
+    return f"{re.sub('[^A-Za-z0-9_-]', '-', name)[:100]}-{identity[:12]}"

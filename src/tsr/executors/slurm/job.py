@@ -1,27 +1,22 @@
-"""What runs inside a job: one stage of a sweep, or the record of one run."""
+"""What runs inside a job: one stage of a sweep, or one share of it."""
 
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tsr import stopping
-from tsr.config import RunConfig
 from tsr.engines.build import build_engine
-from tsr.executors.local import Failure, LocalExecutor
+from tsr.executors.local import LocalExecutor
 from tsr.executors.slurm.warning import requeue, saving
-from tsr.loop import Run, build_run
-from tsr.plan import plan_of
 from tsr.progress import Reporter, console
 from tsr.provenance import git_revision
 from tsr.quiet import log_to_terminal
-from tsr.recorder import Recorder, folder_of, group_of
 from tsr.resources import ResourcesConfig
 from tsr.stage import Stage
 from tsr.store import NotVisible, Store
-from tsr.trackers.base import open_tracker
 from tsr.training.spread import spread_of
 
 
@@ -55,12 +50,16 @@ class Place:
 
 @dataclass(frozen=True)
 class StageJob:
-    """Makes one stage, or one share of one. Called by submitit on the node."""
+    """Makes one stage, or one share of one. Called by submitit on the node.
+
+    sort: whose resources it has, a field of resources.slurm.
+    """
 
     stage: Stage
     key: str
     place: Place
     resources: ResourcesConfig
+    sort: str
 
     def __call__(self) -> None:
         """Raises JobFailed with what went wrong; ends with SystemExit where it goes on later."""
@@ -68,7 +67,7 @@ class StageJob:
         with saving(self.resources.slurm.notice_s):
             store = self.place.store()
             try:
-                self._check()
+                self._check(store)
                 self._wait(store)
                 self._make(store)
             except Exception as error:
@@ -76,17 +75,18 @@ class StageJob:
                 store.notes.failed(self.key, str(error))
                 raise
 
-    def _check(self) -> None:
+    def _check(self, store: Store) -> None:
         if self.stage.key != self.key:
             raise JobFailed(
                 f"{self.stage.kind} {self.key[:8]}: the code has changed since the job was "
                 f"submitted, and would make {self.stage.key[:8]} instead; run the command again"
             )
-        again, most = int(os.environ.get("SLURM_RESTART_COUNT", "0")), self.resources.slurm.requeues
-        if again > most:
+        again, note = int(os.environ.get("SLURM_RESTART_COUNT", "0")), store.notes.get(self.key)
+        again -= note.waits if note else 0  # others' work says nothing against this job
+        if again > self.resources.slurm.requeues:
             raise JobFailed(
                 f"{self.stage.label}: requeued {again} times without finishing; give it more time "
-                f"(resources.slurm.{self.stage.job}.minutes), or raise resources.slurm.requeues"
+                f"(resources.slurm.{self.sort}.minutes), or raise resources.slurm.requeues"
             )
 
     def _wait(self, store: Store) -> None:
@@ -94,6 +94,7 @@ class StageJob:
         until = time.monotonic() + self.resources.slurm.patience_s
         while (worker := store.claims.live(self.key)) is not None:
             if time.monotonic() > until:
+                store.notes.waited(self.key)
                 requeue(f"{self.stage.label} is being made by {worker}")
             time.sleep(store.poll_s)
 
@@ -111,44 +112,3 @@ class StageJob:
             executor.close()
         for failure in executor.failures.values():
             raise JobFailed(f"{self.stage.label}: {failure.error}")
-
-
-@dataclass(frozen=True)
-class RecordJob:
-    """Writes a run's folder and tells its tracker, once all that can be there is there."""
-
-    config: RunConfig
-    name: str
-    place: Place
-
-    def __call__(self) -> None:
-        """One tracker run for the whole of it, whoever made the stages."""
-        log_to_terminal()
-        record(self.config, self.name, self.place.store())
-
-
-def record(config: RunConfig, name: str, store: Store) -> list[Failure]:
-    """Write what is known of a run that works no more; returns what it lacks."""
-    run = build_run(config)
-    folder = folder_of(config, name)
-    tracker = open_tracker(config.tracker, name, group_of(config), str(folder), asdict(config))
-    recorder = Recorder(name, run, store, tracker)
-    recorder.begin(plan_of({name: run.stages}, run.goals, store))
-    failures = lacking(run, store)
-    recorder.end("failed" if failures else "done", failures)
-    return failures
-
-
-def lacking(run: Run, store: Store) -> list[Failure]:
-    """What a run still wants, with the error of the job that should have made it."""
-    plan = plan_of({"": run.stages}, run.goals, store)
-    lacks: dict[Stage, Failure] = {}
-    for stage in plan.to_run:
-        note = store.notes.get(stage.key)
-        culprits = [one for one in (*stage.inputs, *stage.companions) if one in lacks]
-        if culprits:
-            lacks[stage] = Failure(stage, f"not made, since {culprits[0].label} was not", None)
-        else:
-            error = (note.error if note else None) or "not made; see its log, and tsr.status"
-            lacks[stage] = Failure(stage, error, Path(note.logs if note else run.config.runs))
-    return list(lacks.values())

@@ -20,6 +20,8 @@ LIVE: Final = (
     "SUSPENDED",
     "RESIZING",
 )
+PATIENCE_S: Final = 60.0
+UNKNOWN: Final = "UNKNOWN"
 NEVER: Final = "DependencyNeverSatisfied"
 
 
@@ -62,7 +64,12 @@ def command(*words: str) -> str:
             f"no SLURM on this machine: {words[0]} is not found. Run this on a login node of the "
             "cluster, or use hydra/launcher=local"
         )
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{words[0]}: no answer in {PATIENCE_S:.0f} s") from error
     if done.returncode:
         raise SlurmError(f"{words[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -87,11 +94,11 @@ def ended(ids: Iterable[str]) -> dict[str, Job]:
 
 
 def state_of(job: str) -> str:
-    """A job's state now; empty where the queue knows it no more."""
+    """A job's state now: empty where SLURM knows it no more, UNKNOWN where it cannot be asked."""
     try:
         return command("squeue", "-h", "-j", job, "-o", "%T").strip()
-    except SlurmError:
-        return ""
+    except SlurmError as error:
+        return "" if "Invalid job id" in str(error) else UNKNOWN
 
 
 def cancel(ids: Sequence[str]) -> None:

@@ -1,8 +1,12 @@
 """What a job asks of SLURM, as submitit takes it."""
 
-from typing import Any
+from typing import Any, Final
 
 from tsr.resources import JobConfig, SlurmConfig
+
+# A warning that comes before the Python process listens would end it, and the job as FAILED. Deaf
+# to it, a job that is to be preempted is requeued by SLURM itself. Python overrides this later.
+DEAF: Final = "trap '' USR2"
 
 
 def parameters(slurm: SlurmConfig, sort: str, name: str, dependency: str | None) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def parameters(slurm: SlurmConfig, sort: str, name: str, dependency: str | None)
         "account": job.account,
         "qos": job.qos,
         "constraint": job.constraint,
-        "setup": job.setup or None,
+        "setup": [DEAF, *job.setup],
         "wckey": slurm.wckey,
         "signal_delay_s": slurm.notice_s,
         "stderr_to_stdout": True,

@@ -3,19 +3,24 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
 from tsr import stopping
 from tsr.executors.slurm import queue
+from tsr.executors.slurm.queue import SlurmError
 from tsr.stopping import Stopped
 
 log = logging.getLogger("tsr")
 
 # The share of the notice in which work may reach its next safe point; the rest is for leaving.
 PATIENCE: Final = 0.7
+# A job in one of these goes on; one that cannot be asked about may be as well as not.
+GOING: Final = ("RUNNING", queue.UNKNOWN)
+TRIES, PAUSE_S = 5, 3.0
 REQUEUED: Final = 75  # the exit code of a job that goes on later (EX_TEMPFAIL)
 
 
@@ -34,9 +39,9 @@ def saving(notice_s: float) -> Iterator[None]:
 
     def term(number: int, frame: FrameType | None) -> None:
         # Preemption without SLURM's user signal looks like this; so does scancel.
-        if queue.state_of(own_job()) != "RUNNING":
+        if queue.state_of(own_job()) not in GOING:
             raise Stopped("the job was cancelled")
-        stopping.ask()
+        warn(number, frame)
 
     def now(number: int, frame: FrameType | None) -> None:
         raise Stopped("no time left; the block or steps under way are done again")
@@ -64,12 +69,21 @@ def own_job() -> str:
 def requeue(why: str) -> None:
     """Put this job back into the queue, and end."""
     log.warning("requeued: %s", why)
+    for _ in range(TRIES - 1):
+        with suppress(SlurmError):  # the controller may be away for a moment
+            queue.command("scontrol", "requeue", own_job())
+            raise SystemExit(REQUEUED)
+        time.sleep(PAUSE_S)
     queue.command("scontrol", "requeue", own_job())
     raise SystemExit(REQUEUED)
 
 
 def _leave(stop: Stopped) -> None:
-    if queue.state_of(own_job()) == "RUNNING":
+    # It leaves already: neither the end of the notice nor SLURM's TERM to a job that is being
+    # requeued may keep it from that. The commands below inherit this.
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    if queue.state_of(own_job()) in GOING:
         requeue(str(stop))
     log.warning("ended: %s", stop)
     raise SystemExit(REQUEUED)

@@ -7,26 +7,33 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tsr.config import RunConfig
 from tsr.executors.slurm import queue
 from tsr.executors.slurm.graph import Task, tasks_of
-from tsr.executors.slurm.job import Place, RecordJob, StageJob, record
+from tsr.executors.slurm.job import Place, StageJob
 from tsr.executors.slurm.queue import Job, SlurmError, name_of
 from tsr.executors.slurm.sbatch import parameters
+from tsr.fanout.record import RecordJob, record, recorded
 from tsr.plan import Plan
+from tsr.settings import Refused
 from tsr.stage import Stage
-from tsr.stages.share import Share
-from tsr.store import Busy, StoreError
+from tsr.stages.share import Share, shares_root
+from tsr.store import Busy
 from tsr.store.claim import Claim
 from tsr.store.jobs import Note
 from tsr.store.sweeps import now
 from tsr.sweep import Sweep
 
 log = logging.getLogger("tsr")
+
+# How long jobs that are completing are waited for: they end, or are back in the queue.
+LEAVING_S: Final = 15
 
 
 @dataclass
@@ -61,19 +68,31 @@ class Submission:
 
     def submit(self) -> Submitted:
         """Submit, inputs first. Raises SlurmError with sbatch's own words where it refuses."""
+        if find_spec("submitit") is None:
+            raise Refused("hydra/launcher=slurm: needs submitit; pip install 'tsr[slurm]'")
         self.store.layout.prepare()
         with self._alone():
-            self.live = {job.name: job for job in queue.queued() if job.useful}
+            self.live = {job.name: job for job in self._queued() if job.useful}
             plan = self.sweep.plan()
             self.sweep.note("slurm", plan)
             done = Submitted(self.sweep.name)
             try:
                 self._all(plan, done)
-            except (SlurmError, StoreError):
-                queue.cancel(self.new)  # half a graph is of no use
+            except BaseException:  # half a graph is of no use, whatever came between
+                with suppress(SlurmError):
+                    queue.cancel(self.new)
                 raise
             self.sweep.note("slurm", plan, done.records)
         return done
+
+    def _queued(self) -> list[Job]:
+        """What is in the queue, once no job of this store's is on its way out of it, or back."""
+        for _ in range(LEAVING_S):
+            found = queue.queued()
+            if not any(j.state == "COMPLETING" and j.name.endswith(self.tag) for j in found):
+                break
+            time.sleep(1)
+        return found
 
     def _all(self, plan: Plan, done: Submitted) -> None:
         for task in tasks_of(plan.to_run, self.slurm):
@@ -98,7 +117,8 @@ class Submission:
         if alive is not None and self.fresh.isdisjoint(task.needs):
             self.ids[stage] = alive.array
             return stage, alive.array, (), False
-        self._cancel_old(stage)
+        if not self.fresh.isdisjoint(task.needs):
+            self._cancel_old(stage)
         self.fresh.add(stage)
         needs = [f"afterok:{self.ids[need]}" for need in task.needs]
         if task.after is not None:
@@ -108,7 +128,7 @@ class Submission:
         # With all blocks there, what is left is to put them together.
         sort = "light" if task.shares else stage.job
         wait = [f"afterok:{array}"] if array else needs
-        (job,) = self._sbatch([self._job(stage)], sort, name_of(stage, self.tag), logs, wait)
+        (job,) = self._sbatch([self._job(stage, sort)], sort, name_of(stage, self.tag), logs, wait)
         self.ids[stage] = job
         self._note(stage, job, logs, len(task.shares), array)
         return stage, job, tuple(need.partition(":")[2] for need in needs), True
@@ -116,7 +136,8 @@ class Submission:
     def _cancel_old(self, stage: Stage) -> None:
         """Jobs that are queued still, but wait for one that failed: they will never run."""
         names = (name_of(stage, self.tag), shares_name(stage, self.tag))
-        queue.cancel([self.live.pop(name).array for name in names if name in self.live])
+        with suppress(SlurmError):  # another user's: SLURM itself removes it
+            queue.cancel([self.live.pop(name).array for name in names if name in self.live])
 
     def _array(self, shares: Sequence[Share], needs: Sequence[str]) -> str | None:
         """The array that makes the shares which are not there; None where all of them are."""
@@ -126,12 +147,15 @@ class Submission:
         name = shares_name(shares[0].whole, self.tag)
         if name in self.live:
             return self.live[name].array
-        self.store.keep(f"shares-{shares[0].whole.key[:12]}", [share.key for share in shares])
-        jobs, logs = [self._job(share) for share in missing], self._logs(shares[0])
-        return self._sbatch(jobs, shares[0].job, name, logs, needs)[0].partition("_")[0]
+        self.store.keep(shares_root(shares[0].whole), [share.key for share in shares])
+        sort, logs = shares[0].job, self._logs(shares[0].whole)
+        ids = self._sbatch([self._job(s, sort) for s in missing], sort, name, logs, needs)
+        for share, job in zip(missing, ids, strict=True):
+            self._note(share, job, logs)
+        return ids[0].partition("_")[0]
 
-    def _job(self, stage: Stage) -> StageJob:
-        return StageJob(stage, stage.key, self.place, self.first.resources)
+    def _job(self, stage: Stage, sort: str) -> StageJob:
+        return StageJob(stage, stage.key, self.place, self.first.resources, sort)
 
     def _logs(self, stage: Stage) -> Path:
         return self.logs / f"{stage.kind}-{stage.key[:12]}"
@@ -141,23 +165,25 @@ class Submission:
     ) -> list[str]:
         """Submit one job, or an array where there are several calls. Returns their ids."""
         from submitit import SlurmExecutor
-        from submitit.core.utils import FailedJobError
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        # Before SLURM 23.02 a job whose log has no folder dies without a word.
-        logs.mkdir(parents=True, exist_ok=True)
         python = self.slurm.python or shlex.quote(sys.executable)
         executor = SlurmExecutor(logs, python=f"exec {python}")
         executor.update_parameters(**parameters(self.slurm, sort, name, ",".join(wait) or None))
         try:
+            # Before SLURM 23.02 a job whose log has no folder dies without a word.
+            logs.mkdir(parents=True, exist_ok=True)
             ids = [str(job.job_id) for job in executor.submit_array(calls)]
-        except FailedJobError as error:
+        except (FailedJobError, FailedSubmissionError, OSError) as error:
             raise SlurmError(
                 f"resources.slurm.{sort}: {said(error)}; nothing stays submitted"
             ) from error
         self.new += ids
         return ids
 
-    def _note(self, stage: Stage, job: str, logs: Path, shares: int, array: str | None) -> None:
+    def _note(
+        self, stage: Stage, job: str, logs: Path, shares: int = 0, array: str | None = None
+    ) -> None:
         self.store.notes.put(
             Note(stage.key, stage.label, job, str(logs), shares, array, getpass.getuser(), now())
         )
@@ -169,7 +195,8 @@ class Submission:
             waits = [self.ids[stage] for stage in run.stages if stage in self.ids]
             alive = self.live.get(self._record_name(name))
             if not waits:
-                record(run.config, name, self.store)
+                if not recorded(run, self.sweep.folder(name)):
+                    record(run.config, name, self.store)
             elif alive is not None and self.fresh.isdisjoint(run.stages):
                 found[name] = alive.job
             else:
@@ -178,7 +205,8 @@ class Submission:
 
     def _record(self, config: RunConfig, name: str, waits: Sequence[str], alive: Job | None) -> str:
         if alive is not None:  # it does not wait for what was submitted just now
-            queue.cancel([alive.job])
+            with suppress(SlurmError):
+                queue.cancel([alive.job])
         call = RecordJob(config, name, self.place)
         wait = [f"afterany:{':'.join(waits)}"]
         logs = self.logs / f"record-{name}"
@@ -186,7 +214,7 @@ class Submission:
 
     def _record_name(self, name: str) -> str:
         # Two users may have the same run, each with a folder of their own.
-        return f"record-{name}.{queue.path_tag(self.logs)}"
+        return f"record-{name}.{queue.path_tag(self.logs.parent)}"
 
 
 def shares_name(stage: Stage, tag: str) -> str:

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tsr.config import RunConfig
-from tsr.executors.slurm import queue
-from tsr.executors.slurm.job import lacking
-from tsr.executors.slurm.submit import Submission, Submitted
+from tsr.fanout.record import lacking
+from tsr.fanout.submit import Submission, Submitted
 from tsr.report.metrics import rows_of
+from tsr.status.cluster import asked
 from tsr.status.show import headline
 from tsr.status.states import states_of
-from tsr.sweep import Finished, Sweep, require
+from tsr.sweep import Finished, RunFailed, Sweep, require
 
 
 def launch(configs: Sequence[RunConfig], wait: bool, poll_s: float) -> Submitted:
@@ -28,6 +28,7 @@ def launch(configs: Sequence[RunConfig], wait: bool, poll_s: float) -> Submitted
             sweep.tell(one.name, one.rows)
         sweep.conclude(finished)
         require(finished)
+        _require_records(done)
     return done
 
 
@@ -59,13 +60,27 @@ def _follow(sweep: Sweep, done: Submitted, poll_s: float) -> None:
     """Stay while any of the jobs is in the queue; say how far it is when that changes."""
     ids = {job for _, job, _, _ in done.jobs} | set(done.records.values())
     told = ""
-    while ids & {job.array for job in queue.queued()}:
+    while True:
         file = sweep.store.sweeps.get(done.sweep)
-        line = headline(file, states_of(file, sweep.store)[0])
+        states, cluster = states_of(file, sweep.store)
+        line = f"! {cluster.trouble}" if cluster.silent else headline(file, states)
         if line != told:
             sweep.console.print(line, highlight=False, soft_wrap=True)
         told = line
+        if not cluster.silent and ids.isdisjoint(cluster.queued):
+            return
         time.sleep(poll_s)
+
+
+def _require_records(done: Submitted) -> None:
+    """Raise RunFailed where a run's folder could not be written, though its stages are there."""
+    ended = asked(done.records.values()).ended
+    for name, job in done.records.items():
+        if job in ended and not ended[job].state.startswith(("COMPLETED", "CANCELLED")):
+            raise RunFailed(
+                f"{name}: job {job}, which writes its folder, {ended[job].state}; its log is in "
+                f"record-{name} beside the other jobs' logs. The same command writes it anew"
+            )
 
 
 def _finished(sweep: Sweep, name: str) -> Finished:

@@ -1,0 +1,1 @@
+"""A sweep fanned out to SLURM: submitted, followed, recorded."""
