@@ -73,7 +73,7 @@ def test_no_wckey_unless_asked_and_options_reach_sbatch(cluster: Cluster, tmp_pa
     assert "--time=7" in dpo
     assert "--comment=ours" in dpo
     assert dpo.index("export GREETING=hello") < dpo.index("exec ")
-    assert not any("wckey" in text for text in scripts.values())
+    assert not any("--wckey" in text for text in scripts.values())
     asked = tsr(tmp_path, *ONE, "resources.slurm.wckey=ours", "seed=5")
     keys = [p.read_text() for p in tmp_path.glob("runs/slurm/*/*/*.sh")]
     assert any("--wckey=ours" in text for text in keys), asked
