@@ -243,7 +243,7 @@ def test_preemption_of_an_array(cluster: Cluster, tmp_path: Path, straight: dict
         ends = tries(f"{array.shares_job}_{task}")
         assert ends[0] in ("REQUEUED", "PREEMPTED"), ends
         assert ends[-1] == "COMPLETED"
-    assert log_of(tmp_path, "share").count("requeued: told to stop") == 2
+    assert log_of(tmp_path, "generate").count("requeued: told to stop") == 2
     assert not leftovers(tmp_path)
 
 
