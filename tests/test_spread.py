@@ -139,7 +139,7 @@ def test_two_processes_train_as_one_does(
     assert files[0] == files[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_train_as_one_process_does(
     llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +182,7 @@ def test_rows_that_do_not_fill_the_last_step(llama: ModelFiles, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spread", [ONE, TWO])
+@pytest.mark.parametrize("spread", [ONE, pytest.param(TWO, marks=pytest.mark.long)])
 def test_told_to_stop_it_saves_and_goes_on_later(
     llama: ModelFiles, tmp_path: Path, spread: Spread
 ) -> None:
@@ -251,7 +251,7 @@ train(bench(Path(sys.argv[3]), TWO, lambda step: print(step, flush=True)), work)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_process_outlives_a_killed_parent(llama: ModelFiles, tmp_path: Path) -> None:
     here = str(Path(__file__).parent)
     parent = subprocess.Popen(
@@ -268,7 +268,7 @@ def test_no_process_outlives_a_killed_parent(llama: ModelFiles, tmp_path: Path) 
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_process_outlives_an_interrupted_training(llama: ModelFiles, tmp_path: Path) -> None:
     children: list[psutil.Process] = []
 
@@ -293,7 +293,7 @@ sys.exit(max(rank.wait() for rank in ranks))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nodes_of_a_job_train_as_one_process_does(
     llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
