@@ -131,33 +131,36 @@ def test_one_disturbance_after_the_other(cluster: Cluster, tmp_path: Path) -> No
             time.sleep(0.005)
         first.send_signal(signal.SIGKILL)
         first.communicate()
+        time.sleep(1)  # an sbatch under way outlives who called it
         before = len(queue())
         assert 3 <= before < len(records(clear))
         out = tsr(folder, *TWO, SLURM)
         told = re.search(r"(\d+) jobs submitted, (\d+) in the queue already", out)
         assert told is not None
         new, there = map(int, told.groups())
-        assert there == before, "what was submitted before, whether noted or not"
+        assert before - 1 <= there <= before, "the last one may have been torn"
         assert len(queue("%j")) == len(set(queue("%j"))), "no stage has two jobs"
         assert new + there == len(records(clear))
 
-    # A node loses its power, and comes back.
+    # A node loses its power, and comes back. Meanwhile nothing else begins, or there might be
+    # nothing left to disturb.
     job, node = until(running, "a running job")[0]
-    cluster.kill_slurmd(node)
-    cluster.wait_node(node, "down")
-    cluster.start_slurmd(node)
-    until(lambda: len(tries(job)) > 1, "another try of the job")
-
-    # The controller dies; it writes down what it knows every five seconds.
-    time.sleep(6)
-    cluster.kill_controller()
-    cluster.start_controller()
+    with held(cluster):
+        cluster.kill_slurmd(node)
+        cluster.wait_node(node, "down")
+        cluster.start_slurmd(node)
+        until(lambda: job in queue("%i", "-t", "PENDING"), "the job back in the queue", 240)
+        # The controller dies; it writes down what it knows every five seconds.
+        time.sleep(6)
+        cluster.kill_controller()
+        cluster.start_controller()
 
     # A node is declared dead under a job.
     job, node = until(running, "a running job")[0]
-    cluster.node_down(node)
-    cluster.node_resume(node)
-    until(lambda: len(tries(job)) > 1, "another try of the job")
+    with held(cluster):
+        cluster.node_down(node)
+        cluster.node_resume(node)
+        until(lambda: job in queue("%i", "-t", "PENDING"), "the job back in the queue")
 
     # The work itself is killed, as for want of memory: what needs it is not tried.
     job, _ = until(lambda: running("judge") or running("generate"), "a running job")[0]

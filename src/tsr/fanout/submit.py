@@ -74,7 +74,8 @@ class Submission:
         with self._alone():
             self.live = {job.name: job for job in self._queued() if job.useful}
             plan = self.sweep.plan()
-            self.sweep.note("slurm", plan)
+            self.known = self._known_records()
+            self.sweep.note("slurm", plan, self.known)
             done = Submitted(self.sweep.name)
             try:
                 self._all(plan, done)
@@ -84,6 +85,12 @@ class Submission:
                 raise
             self.sweep.note("slurm", plan, done.records)
         return done
+
+    def _known_records(self) -> dict[str, str]:
+        """The record jobs of an earlier submission of this sweep that came to its end."""
+        if not self.store.sweeps.path(self.sweep.name).exists():
+            return {}
+        return self.store.sweeps.get(self.sweep.name).records
 
     def _queued(self) -> list[Job]:
         """What is in the queue, once no job of this store's is on its way out of it, or back."""
@@ -113,6 +120,7 @@ class Submission:
 
     def _task(self, task: Task) -> tuple[Stage, str, tuple[str, ...], bool]:
         stage = task.stage
+        self._drop_torn(stage, name_of(stage, self.tag))
         alive = self.live.get(name_of(stage, self.tag))
         if alive is not None and self.fresh.isdisjoint(task.needs):
             self.ids[stage] = alive.array
@@ -133,6 +141,16 @@ class Submission:
         self._note(stage, job, logs, len(task.shares), array)
         return stage, job, tuple(need.partition(":")[2] for need in needs), True
 
+    def _drop_torn(self, stage: Stage, name: str) -> None:
+        """Cancel a job whose submission was killed in its midst: it has nothing to run.
+
+        A job is noted once all that it needs is on the disk.
+        """
+        alive, note = self.live.get(name), self.store.notes.get(stage.key)
+        if alive and (note is None or note.job.partition("_")[0] != alive.array):
+            with suppress(SlurmError):
+                queue.cancel([self.live.pop(name).array])
+
     def _cancel_old(self, stage: Stage) -> None:
         """Jobs that are queued still, but wait for one that failed: they will never run."""
         names = (name_of(stage, self.tag), shares_name(stage, self.tag))
@@ -145,6 +163,7 @@ class Submission:
         if not missing:
             return None
         name = shares_name(shares[0].whole, self.tag)
+        self._drop_torn(missing[0], name)
         if name in self.live:
             return self.live[name].array
         self.store.keep(shares_root(shares[0].whole), [share.key for share in shares])
@@ -197,7 +216,7 @@ class Submission:
             if not waits:
                 if not recorded(run, self.sweep.folder(name)):
                     record(run.config, name, self.store)
-            elif alive is not None and self.fresh.isdisjoint(run.stages):
+            elif alive and alive.job == self.known.get(name) and self.fresh.isdisjoint(run.stages):
                 found[name] = alive.job
             else:
                 found[name] = self._record(run.config, name, waits, alive)
