@@ -63,11 +63,13 @@ def of_kind(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [s for s in states(folder).values() if s["stage"]["kind"] == kind]
 
 
-def accounting(*fields: str) -> list[dict[str, str]]:
-    """Every job that SLURM ever had, those still in the queue included."""
-    words = ["sacct", "-n", "-P", "-X", "-D", "-S", "now-1hours", "-o", ",".join(fields)]
+def accounting(*fields: str, folder: Path | None = None) -> list[dict[str, str]]:
+    """Every try of every job that SLURM ever had, or of those submitted in a folder."""
+    asked = (*fields, "WorkDir")
+    words = ["sacct", "-n", "-P", "-X", "-D", "-S", "now-3hours", "-o", ",".join(asked)]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
+    jobs = [dict(zip(asked, line.split("|"), strict=True)) for line in lines]
+    return [job for job in jobs if folder is None or job["WorkDir"] == str(folder)]
 
 
 def queue(fmt: str = "%i", *words: str) -> list[str]:
