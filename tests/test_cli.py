@@ -199,3 +199,6 @@ def test_a_read_only_store_serves_what_it_has_and_refuses_the_rest(tmp_path: Pat
         other = tsr(tmp_path, "run", *TINY, "k=2")
         assert other.returncode == 1
         assert "cannot be written from here" in other.stderr
+        jobs = tsr(tmp_path, "run", "-m", *TINY, "k=2", "hydra/launcher=slurm")
+        assert jobs.returncode == 1
+        assert jobs.stderr.startswith("tsr: the store")

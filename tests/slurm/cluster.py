@@ -295,8 +295,8 @@ class Cluster:
             ports = free_ports(3 + self.nodes)
             (self.folder / "etc" / "database.port").write_text(f"{ports[0]}\n")
             write_private(self.folder / "slurmdbd.conf", slurmdbd_conf(self.folder, *ports[:2]))
-            write_private(self.folder / "gres.conf", self._gres())
-            write_private(self.conf, slurm_conf(self, ports[1:]))
+            (self.folder / "gres.conf").write_text(self._gres())
+            self.conf.write_text(slurm_conf(self, ports[1:]))
             self._daemons.clear()  # their commands hold the ports
 
     def _gres(self) -> str:

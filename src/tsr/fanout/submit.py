@@ -111,7 +111,7 @@ class Submission:
         told = False
         while True:
             try:
-                return self.store.exclusive("submission", "submission")
+                return self.store.exclusive("submission", "a submission into this store")
             except Busy as busy:
                 if not told:
                     log.info("waiting: %s", busy)

@@ -70,7 +70,8 @@ def writing(root: Path) -> Iterator[None]:
         if error.errno in _CLOSED:
             raise StoreReadOnly(
                 f"the store {root} cannot be written from here ({_reason(error)}): "
-                "give a store that you may write to, or mount this one for writing"
+                "give a store that you may write to, mount this one for writing, or, where it is "
+                "shared, let its owner open it to the group (setgid folders, umask 002)"
             ) from error
         raise
 

@@ -146,7 +146,8 @@ class Store:
         """
         stage = self.find(key_prefix)[0]
         self.layout.prepare()
-        with writing(self.root), self.exclusive(stage.short, stage.kind):
+        label = f"{stage.kind} {stage.short[:8]}"
+        with writing(self.root), self.exclusive(stage.short, label):
             target = self.layout.target(stage.kind, stage.short)
             paths = [target, *self.layout.parts(stage.kind, stage.short)]
             return [self.layout.discard(path) for path in paths if path.exists()]
@@ -197,9 +198,10 @@ class Store:
 
     def exclusive(self, key: str, label: str) -> Claim:
         """A claim on a stage that is to be moved, not made. Raises Busy while it is worked on."""
-        claim = self.claims.take(key, label)
+        with writing(self.root):
+            claim = self.claims.take(key, label)
         if claim is None:
-            raise Busy(f"{label} {key[:8]} is being worked on by {self.claims.live(key)}")
+            raise Busy(f"{label} is being worked on by {self.claims.live(key)}")
         return claim
 
     def _claim(self, item: Item) -> Claim | None:
