@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.utils import JobReturn
 
-from tsr.config import RunConfig
+from hydra_plugins.tsr_launchers.base import SweepLauncher
 
 
 @dataclass
@@ -29,29 +26,18 @@ ConfigStore.instance().store(
 )
 
 
-class SlurmLauncher(Launcher):
+class SlurmLauncher(SweepLauncher):
     """Submits what is missing and returns; see tsr.executors.slurm."""
 
     def __init__(self, wait: bool, poll_s: float) -> None:
         self.wait, self.poll_s = wait, poll_s
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Keep what composing needs."""
-        self.loader, self.config = hydra_context.config_loader, config
-
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Submit the sweep; one completed return per run: it is given away, not done."""
-        from tsr.compose import compose_jobs
         from tsr.fanout.launch import launch
 
-        configs = compose_jobs(self.loader, self.config, job_overrides)
+        configs = self._compose(job_overrides)
         launch(configs, self.wait, self.poll_s)
         return [self._returned(o, c) for o, c in zip(job_overrides, configs, strict=True)]
-
-    def _returned(self, overrides: Sequence[str], config: RunConfig) -> JobReturn:
-        cfg, status = OmegaConf.structured(config), JobStatus.COMPLETED
-        return JobReturn(overrides=overrides, cfg=cfg, hydra_cfg=self.config, status=status)
