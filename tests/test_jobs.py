@@ -1,7 +1,9 @@
 """From a plan to SLURM's jobs: what waits for what, what is asked for, what the queue says."""
 
+import json
+import os
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +21,7 @@ from tsr.executors.slurm.graph import Task, tasks_of
 from tsr.executors.slurm.job import JobFailed, Place, StageJob
 from tsr.executors.slurm.queue import NoSlurm, SlurmError, name_of, path_tag
 from tsr.executors.slurm.sbatch import parameters
+from tsr.fanout import record as recording
 from tsr.fanout.submit import Submission
 from tsr.loop import build_run
 from tsr.plan import plan_of
@@ -31,6 +34,7 @@ from tsr.stages.judge import Judgements
 from tsr.store import NotVisible, Store
 from tsr.store.jobs import Note
 from tsr.sweep import Sweep
+from tsr.trackers.base import NoTracker
 
 OURS = ("model=tiny", "engine=scripted", "engine.block=6", "k=3", "eval.samples=1")
 ONE = (*OURS, "variant=self_rewarding", "iterations=1")
@@ -302,6 +306,29 @@ def test_a_sort_of_stage_says_0_where_the_default_says_more(slurm: FakeSlurm) ->
     )
 
 
+def test_options_of_the_users_own_add_up(slurm: FakeSlurm) -> None:
+    both = SlurmConfig(
+        default=JobConfig(sbatch={"reservation": "ours", "nice": 5}),
+        dpo=JobConfig(sbatch={"exclude": "n7", "nice": 1}),
+    )
+    options = asked(script(slurm, both, "dpo"))
+    assert (options["reservation"], options["exclude"], options["nice"]) == ("ours", "n7", "1")
+
+
+def test_the_users_environment_does_not_change_what_is_set(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PARTITION", "TIMELIMIT", "SIGNAL", "ACCOUNT"):
+        monkeypatch.setenv(f"SBATCH_{name}", "mine")
+    slurm.says("squeue")
+    slurm.does("sbatch", 'env | /bin/grep SBATCH_ >> "$0.env"\necho "Submitted batch job 7"\n')
+    slurm.says("srun")
+    (slurm.folder / "env").symlink_to("/usr/bin/env")
+    submission(alone, tmp_path, default=JobConfig(partition="gpu", minutes=9)).submit()
+    assert set((slurm.folder / "sbatch.env").read_text().split()) == {"SBATCH_ACCOUNT=mine"}
+    assert os.environ["SBATCH_PARTITION"] == "mine"
+
+
 def test_an_option_of_the_users_own_wins(slurm: FakeSlurm) -> None:
     mine = {"exclude": "n7", "open-mode": "truncate", "signal": "USR2@9"}
     options = asked(script(slurm, SlurmConfig(dpo=JobConfig(sbatch=mine)), "dpo"))
@@ -366,7 +393,7 @@ def test_a_sweep_is_submitted_as_its_graph(
     sub = submission(alone, tmp_path, generate=JobConfig(array=2, gpus=1))
     done = sub.submit()
     scripts = slurm.scripts()
-    ids = {stage.kind: job for stage, job, _, _ in done.jobs}
+    ids = {given.stage.kind: given.job for given in done.jobs}
     (array,) = set(scripts) - set(ids.values()) - set(done.records.values())
     assert waits(scripts[array]) == {f"afterok:{ids[k]}" for k in ("pretrained", "prompts")}
     assert asked(scripts[array])["array"].startswith("0-1")
@@ -378,8 +405,9 @@ def test_a_sweep_is_submitted_as_its_graph(
     (waited,) = waits(scripts[record])
     assert waited.startswith("afterany:")
     assert set(waited.split(":")[1:]) == set(ids.values())
-    for stage, job, _, new in done.jobs:
-        assert new
+    for given in done.jobs:
+        stage, job = given.stage, given.job
+        assert given.new
         assert asked(scripts[job])["job-name"] == name_of(stage, path_tag(tmp_path / "store"))
         note = sub.store.notes.get(stage.key)
         assert note is not None
@@ -401,7 +429,7 @@ def test_what_the_queue_has_is_not_submitted_again(
     slurm.says("squeue", "".join(f"{job}|PENDING|Dep||{name}\n" for job, name in names.items()))
     again = submission(alone, tmp_path).submit()
     assert again.new == 0
-    assert {job for _, job, _, _ in again.jobs} == {job for _, job, _, _ in first.jobs}
+    assert {g.job for g in again.jobs} == {g.job for g in first.jobs}
     assert again.records == first.records
     assert len(slurm.calls("sbatch")) == 8
 
@@ -414,11 +442,11 @@ def test_what_waits_for_a_failed_job_is_replaced(
     slurm.says("scancel")
     first = submission(alone, tmp_path).submit()
     names = {job: asked(text)["job-name"] for job, text in slurm.scripts().items()}
-    ids = {stage.kind: job for stage, job, _, _ in first.jobs}
+    ids = {given.stage.kind: given.job for given in first.jobs}
     left = [job for job in names if job != ids["pair"]]  # it has failed
     slurm.says("squeue", "".join(f"{job}|PENDING|Dep||{names[job]}\n" for job in left))
     again = submission(alone, tmp_path).submit()
-    new = {stage.kind: job for stage, job, _, fresh in again.jobs if fresh}
+    new = {given.stage.kind: given.job for given in again.jobs if given.new}
     assert set(new) == {"pair", "dpo", "diagnose"}
     (record,) = first.records.values()
     cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
@@ -427,14 +455,140 @@ def test_what_waits_for_a_failed_job_is_replaced(
     assert waits(slurm.scripts()[new["dpo"]]) == {f"afterok:{new['pair']}"}
 
 
+def in_queue(slurm: FakeSlurm, jobs: Mapping[str, str], *but: str) -> None:
+    """What was submitted is in the queue, in these states by job or task, less some that are not.
+
+    jobs: `PENDING` where nothing else is said of one.
+    """
+    names = {job: asked(text)["job-name"] for job, text in slurm.scripts().items()}
+    tasks = [job for job in jobs if "_" in job]
+    arrays = {task.partition("_")[0] for task in tasks}
+    ids = [job for job in (*names, *tasks) if job not in {*but, *arrays}]
+    lines = [f"{i}|{jobs.get(i, 'PENDING')}|Dep||{names[i.partition('_')[0]]}\n" for i in ids]
+    slurm.says("squeue", "".join(lines))
+
+
+def test_a_lost_share_is_made_again_while_the_others_go_on(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    """SLURM cancels what waits for an array when the last of its tasks has ended, not before."""
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    slurm.says("scancel")
+    split = {"generate": JobConfig(array=3)}
+    first = submission(alone, tmp_path, **split).submit()
+    ids = {given.stage.kind: given.job for given in first.jobs}
+    (array,) = (given.job for given in first.arrays.values())
+    in_queue(slurm, {f"{array}_0": "RUNNING", f"{array}_1": "RUNNING", f"{array}_2": "PENDING"})
+    assert submission(alone, tmp_path, **split).submit().new == 0
+    assert submission(alone, tmp_path).submit().new == 0, "nor in another way, once it is on it"
+    in_queue(slurm, {f"{array}_1": "RUNNING", f"{array}_2": "PENDING"})  # the first has failed
+    again = submission(alone, tmp_path, **split).submit()
+    new = {given.stage.kind: given.job for given in again.jobs if given.new}
+    assert set(new) == {"generate", "judge", "pair", "dpo", "diagnose"}
+    (lost,) = (given.job for given in again.arrays.values())
+    scripts = slurm.scripts()
+    assert "array" not in asked(scripts[lost]), "one share only"
+    assert waits(scripts[lost]) == {f"afterok:{ids[kind]}" for kind in ("pretrained", "prompts")}
+    tasks = {f"afterok:{array}_1", f"afterok:{array}_2"}
+    assert waits(scripts[new["generate"]]) == {*tasks, f"afterok:{lost}"}
+    cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
+    assert array not in cancelled
+    assert ids["generate"] in cancelled
+
+
+def test_tasks_of_a_submission_that_was_torn_are_cancelled(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    """It was killed between sbatch and its notes."""
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    slurm.says("scancel")
+    split = {"generate": JobConfig(array=2)}
+    sub = submission(alone, tmp_path, **split)
+    first = sub.submit()
+    (array,) = (given.job for given in first.arrays.values())
+    (whole,) = (stage for stage in first.arrays)
+    for note in (tmp_path / "store" / "jobs").glob("*.json"):
+        told = json.loads(note.read_text())
+        if told["label"].startswith("share") or told["key"] == whole.key:
+            note.unlink()
+    in_queue(slurm, {f"{array}_0": "RUNNING", f"{array}_1": "PENDING"})
+    again = submission(alone, tmp_path, **split).submit()
+    cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
+    assert {f"{array}_0", f"{array}_1"} <= cancelled
+    (new,) = (given.job for given in again.arrays.values())
+    assert waits(slurm.scripts()[again.jobs[2].job]) == {f"afterok:{new}"}
+
+
+def test_a_note_of_another_users_does_not_make_ones_own_job_torn(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    """Where the cluster hides other users' jobs, both have one for the same stage."""
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    slurm.says("scancel")
+    sub = submission(alone, tmp_path)
+    first = sub.submit()
+    for given in first.jobs:
+        note = sub.store.notes.get(given.stage.key)
+        assert note is not None
+        sub.store.notes.put(replace(note, job="900", user="somebody"))
+    in_queue(slurm, {"101": "RUNNING"})
+    again = submission(alone, tmp_path).submit()
+    assert again.new == 0
+    assert slurm.calls("scancel") == []
+
+
+def test_a_folder_that_a_job_is_to_write_is_not_written_twice(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    first = submission(alone, tmp_path).submit()
+    (name,) = first.records
+    fill(Store(tmp_path / "store"), [given.stage for given in first.jobs])
+    in_queue(slurm, {}, *(given.job for given in first.jobs))
+    again = submission(alone, tmp_path).submit()
+    assert (again.jobs, again.records, again.unwritten) == ([], first.records, [])
+    slurm.says("squeue")
+    last = submission(alone, tmp_path).submit()
+    assert (last.jobs, last.records, last.unwritten) == ([], {}, [name])
+
+
+def test_a_run_whose_tracker_fails_is_not_done(
+    alone: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, runs = Store(tmp_path / "store"), str(tmp_path / "runs")
+    config = replace(alone[0], runs=runs, tracker=replace(alone[0].tracker, name="wandb"))
+    run, told = build_run(config), "no network on this node"
+    monkeypatch.setattr(recording, "lacking", lambda run, store: [])
+    monkeypatch.setattr(recording, "open_tracker", raising(ConnectionError(told)))
+    with pytest.raises(ConnectionError, match=told):
+        recording.record(config, "a-run", store)
+    assert not recording.recorded(run, tmp_path / "runs" / "a-run")
+    monkeypatch.setattr(recording, "open_tracker", lambda *_: NoTracker())
+    recording.record(config, "a-run", store)
+    assert recording.recorded(run, tmp_path / "runs" / "a-run")
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def call(*_: Any) -> Any:
+        raise error
+
+    return call
+
+
 def test_where_one_is_refused_none_stays(
     alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     slurm.takes_jobs(most=3, error="invalid partition specified: nowhere")
     slurm.says("squeue")
     slurm.says("scancel")
+    sub = submission(alone, tmp_path)
     with pytest.raises(SlurmError) as caught:
-        submission(alone, tmp_path).submit()
+        sub.submit()
+    assert sub.store.sweeps.get("").cancelled, "it keeps no other sweep's jobs in the queue"
     assert "resources.slurm.judge: " in str(caught.value)
     assert "invalid partition specified: nowhere" in str(caught.value)
     assert slurm.calls("scancel") == [["--quiet", "101", "102", "103"]]
@@ -568,6 +722,26 @@ def test_the_queue_is_read(slurm: FakeSlurm) -> None:
     assert [job.useful for job in found.values()] == [True, True, True, False, False]
     assert (found["12_0"].node, found["12_1"].reason) == ("n1", "Resources")
     assert found["15"].name == "a|b"
+
+
+def test_what_is_held_is_in_the_queue_still(slurm: FakeSlurm) -> None:
+    slurm.says("squeue", "7|RESV_DEL_HOLD|Held||x\n8|REQUEUE_HOLD|Held||x\n9|TIMEOUT|||x\n")
+    assert [(job.job, job.useful) for job in queue.queued()] == [("7", True), ("8", True)]
+
+
+def test_nothing_hides_jobs(slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUEUE_PARTITION", "elsewhere")
+    slurm.does("squeue", 'echo "7|RUNNING|None|${SQUEUE_PARTITION:-n1}|x"\n')
+    assert [job.node for job in queue.queued()] == ["n1"]
+    assert "-a" in slurm.calls("squeue")[0], "partitions may be hidden as well"
+
+
+def test_tasks_that_never_began_share_a_line(slurm: FakeSlurm) -> None:
+    slurm.says("sacct", "12_0|FAILED|1:0|n1|x\n12_[1-2]|CANCELLED by 0|0:0||x\n")
+    found = queue.ended(["12_0", "12_2", "13"])
+    assert found["12_0"].state == "FAILED"
+    assert found["12_2"].state == "CANCELLED by 0"
+    assert "13" not in found
 
 
 def test_accounting_is_read(slurm: FakeSlurm) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -18,10 +19,12 @@ import tsr.run
 from tsr import cancel
 from tsr.compose import compose_all
 from tsr.config import RunConfig
+from tsr.executors.slurm.queue import path_tag
 from tsr.stage import Stage
 from tsr.stages.share import Share, Splittable
 from tsr.status import __main__ as status
 from tsr.status.states import Cluster, State, states_of
+from tsr.status.told import log_end
 from tsr.store import Store
 from tsr.store.jobs import Note
 from tsr.store.sweeps import SweepFile, Wanted, sweep_name
@@ -255,6 +258,19 @@ def test_the_newest_log_is_shown(store: Store, slurm: FakeSlurm) -> None:
     assert states(store)[A.key].log == ("the last try",)
 
 
+def test_a_log_that_is_closed_to_us_is_a_log_that_is_not_there(
+    store: Store, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(store, A, "7", "for nobody else's eyes")
+    sweep(store, A)
+
+    def closed(path: Path, **_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert log_end(store.root / "logs" / "7", "7") == ()
+
+
 def test_a_job_without_a_log(store: Store, slurm: FakeSlurm) -> None:
     note(store, A, "7")
     sweep(store, A)
@@ -467,18 +483,22 @@ def test_watching_ends_with_the_work(
 
     def finish(seconds: float) -> None:
         waited.append(seconds)
+        sweep(store, C, name="another")  # somebody starts one: it is not what is watched
         if len(waited) == 2:
             done(store, A)
 
-    monkeypatch.setattr(status.time, "sleep", finish)
+    # Not the module's own: waiting for squeue sleeps as well.
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=finish))
     text = tsr_(status.main, "--watch", "7")
     assert "2 stages: 1 done, 1 failed" in text
     assert all(word in text for word in ("[b]boom", "[/nope]", "/runs/[red]x"))
     assert waited == [7, 7]
 
 
-def queued(slurm: FakeSlurm, jobs: Iterable[str]) -> None:
-    slurm.says("squeue", "".join(f"{job}|PENDING|Priority||x\n" for job in jobs))
+def queued(slurm: FakeSlurm, store: Store, jobs: Iterable[str], tag: str = "") -> None:
+    """Jobs of a store in the queue."""
+    name = f"x.{tag or path_tag(store.root)}"
+    slurm.says("squeue", "".join(f"{job}|PENDING|Priority||{name}\n" for job in jobs))
 
 
 def test_cancel_takes_out_what_is_queued_and_keeps_what_another_wants(
@@ -490,7 +510,7 @@ def test_cancel_takes_out_what_is_queued_and_keeps_what_another_wants(
     note(store, D, "10")
     sweep(store, A, D, name="other", runs={"theirs": [A.key]}, records={"theirs": "21"})
     sweep(store, A, B, C, name="mine", records={"run": "20"})
-    queued(slurm, ["6_1", "6_2", "7", "8", "10", "20", "21", "99"])  # 9 has ended
+    queued(slurm, store, ["6_1", "6_2", "7", "8", "10", "20", "21", "99"])  # 9 has ended
     text = tsr_(cancel.main, "mine")
     assert slurm.calls("scancel") == [["--quiet", "8"], ["--quiet", "20"]]
     assert "mine: 2 jobs cancelled" in text
@@ -502,6 +522,41 @@ def test_cancel_takes_out_what_is_queued_and_keeps_what_another_wants(
     assert "jobs stay" not in text
 
 
+def test_cancel_takes_out_all_arrays_of_a_stage(
+    store: Store, slurm: FakeSlurm, tsr_: Callable[..., str]
+) -> None:
+    """A share was lost and submitted anew, while others of the first array are at work."""
+    note(store, A, "9", shares=2, shares_job="8")
+    note(store, Share(A, 0, 2), "8")
+    note(store, Share(A, 1, 2), "5_1")
+    sweep(store, A)
+    queued(slurm, store, ["5_1", "8", "9"])
+    assert told(states(store)[A.key]) == ("pending", "0 of 2 shares done; Priority")
+    assert "3 jobs cancelled" in tsr_(cancel.main)
+    assert slurm.calls("scancel") == [["--quiet", "5", "8", "9"]]
+
+
+def test_cancel_leaves_jobs_of_another_store_alone(
+    store: Store, slurm: FakeSlurm, tsr_: Callable[..., str]
+) -> None:
+    """The cluster's count of jobs began anew: an old note names somebody's new job."""
+    note(store, A, "7")
+    sweep(store, A)
+    queued(slurm, store, ["7"], tag="abc123")
+    assert "0 jobs cancelled" in tsr_(cancel.main)
+    assert slurm.calls("scancel") == []
+
+
+def test_a_sweep_whose_jobs_are_anothers_is_not_cancelled(
+    store: Store, slurm: FakeSlurm, tsr_: Callable[..., str]
+) -> None:
+    note(store, A, "7", user="somebody")
+    sweep(store, A)
+    queued(slurm, store, ["7"])
+    assert "1 jobs stay: other users submitted them" in tsr_(cancel.main)
+    assert not store.sweeps.get("s").cancelled
+
+
 def test_a_sweep_that_waits_no_more_keeps_nothing(
     store: Store, slurm: FakeSlurm, tsr_: Callable[..., str]
 ) -> None:
@@ -509,7 +564,7 @@ def test_a_sweep_that_waits_no_more_keeps_nothing(
     sweep(store, A, name="here", executor="local")
     sweep(store, A, name="ended", records={"run": "20"})
     sweep(store, A, name="mine", records={"run": "21"})
-    queued(slurm, ["7", "21"])
+    queued(slurm, store, ["7", "21"])
     assert "2 jobs cancelled" in tsr_(cancel.main, "mine")
     assert slurm.calls("scancel") == [["--quiet", "7"], ["--quiet", "21"]]
 
@@ -520,7 +575,7 @@ def test_a_sweep_that_is_being_submitted_keeps_its_jobs(
     note(store, A, "7")
     sweep(store, A, name="new")
     sweep(store, A, name="mine", records={"run": "21"})
-    queued(slurm, ["7", "21"])
+    queued(slurm, store, ["7", "21"])
     assert "1 jobs stay" in tsr_(cancel.main, "mine")
     assert slurm.calls("scancel") == [["--quiet", "21"]]
 

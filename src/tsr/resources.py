@@ -55,11 +55,10 @@ class JobConfig(Section):
         return (self.gpus or sum(int(count or 1) for count in named)) * (self.nodes or 1)
 
     def over(self, default: "JobConfig") -> "JobConfig":
-        """This one, with `default` where it says nothing."""
+        """This one, with `default` where it says nothing; of `sbatch`, what either says."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return dataclasses.replace(
-            default, **{k: v for k, v in own.items() if v not in (None, [], {})}
-        )
+        said = {name: value for name, value in own.items() if value not in (None, [], {})}
+        return dataclasses.replace(default, **said | {"sbatch": default.sbatch | self.sbatch})
 
 
 JOBS = ("light", "generate", "judge", "sft", "dpo", "diagnose")

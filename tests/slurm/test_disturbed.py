@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,16 @@ def processes(job: str) -> list[int]:
     return found
 
 
+def killed() -> str:
+    """Kill the work of a running job; the job's id, or nothing where there was none."""
+    for job, _ in running():
+        for process in processes(job):
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(process, signal.SIGKILL)
+                return job
+    return ""
+
+
 def tries(job: str) -> list[str]:
     """How a job's tries ended, in order."""
     return [j["State"].split()[0] for j in accounting("JobID", "State") if j["JobID"] == job]
@@ -161,8 +171,7 @@ def test_one_disturbance_after_the_other(cluster: Cluster, tmp_path: Path) -> No
     cluster.node_resume(node)
 
     # The work itself is killed, as for want of memory: what needs it is not tried.
-    job, _ = until(running, "a running job", 300)[0]
-    os.kill(processes(job)[0], signal.SIGKILL)
+    job = until(killed, "a running job", 300)
     end()
     assert tries(job)[-1] in ("FAILED", "OUT_OF_MEMORY")
     assert len(records(folder)) < len(records(clear))
@@ -210,16 +219,18 @@ def test_warnings_during_a_generation_and_a_training(
 
 
 def test_more_work_than_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
-    # SLURM looks twice a minute, and so warns up to 30 s too early.
-    long = (*REAL, "data.prompts_per_iteration=750")
+    # SLURM looks twice a minute, and so warns up to 30 s too early. Work for a minute and a half.
+    long = (*REAL, "data.prompts_per_iteration=1200")
     limit = ("resources.slurm.generate.minutes=1", "resources.slurm.notice_s=5")
     tsr(tmp_path, *long, *limit, SLURM)
+    job = look(tmp_path)["generate"].job
+    until(lambda: len(tries(job)) > 1, "the limit, and another try", 300)
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     made = until(lambda: record(tmp_path, "generate"), "the candidates", 300)
-    job = made["slurm_job"]
     cluster.run("scancel", "-u", "root")
     end()
     assert made["resumed"]
-    assert made["figures"]["candidates"] == 3000
+    assert made["figures"]["candidates"] == 4800
     assert len(tries(job)) >= 2
     assert set(tries(job)[:-1]) == {"REQUEUED"}, "before the limit: else it would be TIMEOUT"
     assert "requeued: told to stop" in log_of(tmp_path, "generate")
@@ -245,6 +256,29 @@ def test_preemption_of_an_array(cluster: Cluster, tmp_path: Path, straight: dict
         assert ends[0] in ("REQUEUED", "PREEMPTED"), ends
         assert ends[-1] == "COMPLETED"
     assert log_of(tmp_path, "generate").count("requeued: told to stop") == 2
+    assert not leftovers(tmp_path)
+
+
+def test_a_lost_share_is_made_again_beside_the_others(
+    cluster: Cluster, tmp_path: Path, straight: dict[str, str]
+) -> None:
+    words = (*REAL, "resources.slurm.generate.array=2", SLURM)
+    tsr(tmp_path, *words)
+    until(lambda: len(begun(tmp_path, "share")) == 2, "two shares under way")
+    ids = dict(line.split() for line in queue("%i %A", "-t", "RUNNING"))
+    lost, other = sorted(ids)
+    cluster.run("scontrol", "suspend", other)
+    os.kill(processes(ids[lost])[0], signal.SIGKILL)
+    until(lambda: tries(lost) == ["FAILED"], "the end of one share")
+    out = tsr(tmp_path, *words)
+    assert "jobs submitted and 1 array(s) for their shares" in out
+    cluster.run("scontrol", "resume", other)
+    made = until(lambda: record(tmp_path, "generate"), "the candidates")
+    assert made["figures"]["candidates"] == 480
+    cluster.run("scancel", "-u", "root")
+    end()
+    assert of_generate(results(tmp_path)) == of_generate(straight)
+    assert (tries(lost), tries(other)) == (["FAILED"], ["COMPLETED"])
     assert not leftovers(tmp_path)
 
 

@@ -33,7 +33,7 @@ log = logging.getLogger("tsr")
 
 
 FIGURES = "figures.json"
-NO_ROOM = os.strerror(errno.ENOSPC)
+NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,9 @@ class LocalExecutor:
         except (StoreFull, StoreReadOnly):
             raise  # no stage can go on
         except Exception as error:
-            if NO_ROOM in str(error):  # libraries wrap the error, but keep its text
+            if any(
+                words in str(error) for words in NO_ROOM
+            ):  # libraries wrap the error, but keep its text
                 raise self.store.full(f"{stage.label}: {error}") from error
             self._failed(stage, error)
             return

@@ -11,43 +11,63 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tsr.config import RunConfig
 from tsr.executors.slurm import queue
 from tsr.executors.slurm.graph import Task, tasks_of
 from tsr.executors.slurm.job import Place, StageJob
-from tsr.executors.slurm.queue import Job, SlurmError, name_of
-from tsr.executors.slurm.sbatch import parameters
-from tsr.fanout.record import RecordJob, record, recorded
+from tsr.executors.slurm.queue import RECORD, Job, SlurmError, name_of
+from tsr.executors.slurm.sbatch import parameters, unswayed
+from tsr.fanout.queued import Queued, cancel, shares_name
+from tsr.fanout.record import RecordJob, recorded
 from tsr.plan import Plan
 from tsr.settings import Refused
 from tsr.stage import Stage
 from tsr.stages.share import Share, shares_root
 from tsr.store import Busy
 from tsr.store.claim import Claim
+from tsr.store.errors import StoreError
 from tsr.store.jobs import Note
 from tsr.store.sweeps import now
 from tsr.sweep import Sweep
 
 log = logging.getLogger("tsr")
 
-# How long jobs that are completing are waited for: they end, or are back in the queue.
-LEAVING_S: Final = 15
+
+@dataclass(frozen=True)
+class Given:
+    """A job for a stage, or the array for its shares.
+
+    after: ids of the jobs it waits for. new: whether it was submitted just now. tasks: of an
+    array; 0 for a job that is none.
+    """
+
+    stage: Stage
+    job: str
+    after: tuple[str, ...] = ()
+    new: bool = True
+    tasks: int = 0
 
 
 @dataclass
 class Submitted:
-    """What was given to SLURM. jobs: (stage, job id, ids waited for, whether it is new)."""
+    """What was given to SLURM. jobs: one a stage, arrays: what those jobs wait for besides.
+
+    records: the job that writes a run's folder, by the run's name. unwritten: runs that lack
+    nothing but their folder.
+    """
 
     sweep: str
-    jobs: list[tuple[Stage, str, tuple[str, ...], bool]] = field(default_factory=list)
+    jobs: list[Given] = field(default_factory=list)
+    arrays: dict[Stage, Given] = field(default_factory=dict)
     records: dict[str, str] = field(default_factory=dict)
+    unwritten: list[str] = field(default_factory=list)
 
     @property
     def new(self) -> int:
         """How many jobs were submitted just now."""
-        return sum(new for *_, new in self.jobs)
+        return sum(job.new for job in self.jobs)
 
 
 class Submission:
@@ -62,6 +82,7 @@ class Submission:
         self.place = Place(
             str(self.store.root.resolve()), self.store.check, sweep.name, socket.gethostname()
         )
+        self.done = Submitted(sweep.name)
         self.ids: dict[Stage, str] = {}
         self.fresh: set[Stage] = set()
         self.new: list[str] = []
@@ -72,19 +93,17 @@ class Submission:
             raise Refused("hydra/launcher=slurm: needs submitit; pip install 'tsr[slurm]'")
         self.store.layout.prepare()
         with self._alone():
-            self.live = {job.name: job for job in self._queued() if job.useful}
+            self.queued = Queued(self.store, self.tag)
             plan = self.sweep.plan()
             self.known = self._known_records()
             self.sweep.note("slurm", plan, self.known)
-            done = Submitted(self.sweep.name)
             try:
-                self._all(plan, done)
+                self._all(plan)
             except BaseException:  # half a graph is of no use, whatever came between
-                with suppress(SlurmError):
-                    queue.cancel(self.new)
+                self._take_back()
                 raise
-            self.sweep.note("slurm", plan, done.records)
-        return done
+            self.sweep.note("slurm", plan, self.done.records)
+        return self.done
 
     def _known_records(self) -> dict[str, str]:
         """The record jobs of an earlier submission of this sweep that came to its end."""
@@ -92,19 +111,19 @@ class Submission:
             return {}
         return self.store.sweeps.get(self.sweep.name).records
 
-    def _queued(self) -> list[Job]:
-        """What is in the queue, once no job of this store's is on its way out of it, or back."""
-        for _ in range(LEAVING_S):
-            found = queue.queued()
-            if not any(j.state == "COMPLETING" and j.name.endswith(self.tag) for j in found):
-                break
-            time.sleep(1)
-        return found
-
-    def _all(self, plan: Plan, done: Submitted) -> None:
+    def _all(self, plan: Plan) -> None:
         for task in tasks_of(plan.to_run, self.slurm):
-            done.jobs.append(self._task(task))
-        done.records = self._records()
+            given = self._task(task)
+            self.ids[task.stage] = given.job
+            self.done.jobs.append(given)
+        for name in self.sweep.runs:
+            self._record(name)
+
+    def _take_back(self) -> None:
+        cancel(self.new)
+        if not self.known:  # no job waits for it, so it must keep none from being cancelled
+            with suppress(StoreError):
+                self.store.sweeps.cancelled(self.store.sweeps.get(self.sweep.name))
 
     def _alone(self) -> Claim:
         """Of two who submit into one store, the second sees what the first has submitted."""
@@ -118,66 +137,64 @@ class Submission:
                 told = True
                 time.sleep(self.store.poll_s)
 
-    def _task(self, task: Task) -> tuple[Stage, str, tuple[str, ...], bool]:
-        stage = task.stage
-        self._drop_torn(stage, name_of(stage, self.tag))
-        alive = self.live.get(name_of(stage, self.tag))
+    def _task(self, task: Task) -> Given:
+        """A job for a stage: the one that is in the queue, or a new one."""
+        stage, alive = task.stage, self.queued.job(task.stage)
         if alive is not None and self.fresh.isdisjoint(task.needs):
-            self.ids[stage] = alive.array
-            return stage, alive.array, (), False
+            return Given(stage, alive.array, new=False)
         if not self.fresh.isdisjoint(task.needs):
-            self._cancel_old(stage)
+            # What is queued still waits for one that failed: it will never run.
+            self.queued.drop(stage)
         self.fresh.add(stage)
-        needs = [f"afterok:{self.ids[need]}" for need in task.needs]
+        after = tuple(self.ids[need] for need in task.needs)
+        wait = [f"afterok:{job}" for job in after]
         if task.after is not None:
-            needs.append(f"afterany:{self.ids[task.after]}")
-        logs = self._logs(stage)
-        array = self._array(task.shares, needs) if task.shares else None
-        # With all blocks there, what is left is to put them together.
-        sort = "light" if task.shares else stage.job
-        wait = [f"afterok:{array}"] if array else needs
-        (job,) = self._sbatch([self._job(stage, sort)], sort, name_of(stage, self.tag), logs, wait)
-        self.ids[stage] = job
-        self._note(stage, job, logs, len(task.shares), array)
-        return stage, job, tuple(need.partition(":")[2] for need in needs), True
+            wait.append(f"afterany:{self.ids[task.after]}")
+            after += (self.ids[task.after],)
+        return self._split(task, after, wait) if task.shares else self._whole(task, after, wait)
 
-    def _drop_torn(self, stage: Stage, name: str) -> None:
-        """Cancel a job whose submission was killed in its midst: it has nothing to run.
+    def _whole(self, task: Task, after: tuple[str, ...], wait: Sequence[str]) -> Given:
+        stage = task.stage
+        self.queued.drop_strays(stage, ())
+        (job,) = self._submit(stage, [stage], stage.job, name_of(stage, self.tag), wait)
+        self._note(stage, job)
+        return Given(stage, job, after)
 
-        A job is noted once all that it needs is on the disk.
-        """
-        alive, note = self.live.get(name), self.store.notes.get(stage.key)
-        if alive and (note is None or note.job.partition("_")[0] != alive.array):
-            with suppress(SlurmError):
-                queue.cancel([self.live.pop(name).array])
+    def _split(self, task: Task, after: tuple[str, ...], wait: Sequence[str]) -> Given:
+        """An array for the shares that nobody makes, and a job that puts all of them together."""
+        stage, shares = task.stage, task.shares
+        self.queued.drop_strays(stage, shares)
+        self.store.keep(shares_root(stage), [share.key for share in shares])
+        at_work = [job for share in shares if (job := self.queued.task(share))]
+        lost = self.queued.lost(shares)
+        new = self._array(stage, lost, wait) if lost else []
+        arrays = tuple(dict.fromkeys(job.partition("_")[0] for job in (*at_work, *new)))
+        if arrays:
+            self.done.arrays[stage] = Given(
+                stage, arrays[-1], after, bool(new), len(at_work) + len(new)
+            )
+        # With all blocks there, what is left is light.
+        oks = [f"afterok:{job}" for job in (*at_work, *arrays[-1:][: bool(new)])]
+        name = name_of(stage, self.tag)
+        (job,) = self._submit(stage, [stage], "light", name, oks or wait)
+        self._note(stage, job, len(shares), arrays[-1] if arrays else None)
+        return Given(stage, job, arrays or after)
 
-    def _cancel_old(self, stage: Stage) -> None:
-        """Jobs that are queued still, but wait for one that failed: they will never run."""
-        names = (name_of(stage, self.tag), shares_name(stage, self.tag))
-        with suppress(SlurmError):  # another user's: SLURM itself removes it
-            queue.cancel([self.live.pop(name).array for name in names if name in self.live])
-
-    def _array(self, shares: Sequence[Share], needs: Sequence[str]) -> str | None:
-        """The array that makes the shares which are not there; None where all of them are."""
-        missing = [share for share in shares if not self.store.has(share)]
-        if not missing:
-            return None
-        name = shares_name(shares[0].whole, self.tag)
-        self._drop_torn(missing[0], name)
-        if name in self.live:
-            return self.live[name].array
-        self.store.keep(shares_root(shares[0].whole), [share.key for share in shares])
-        sort, logs = shares[0].job, self._logs(shares[0].whole)
-        ids = self._sbatch([self._job(s, sort) for s in missing], sort, name, logs, needs)
-        for share, job in zip(missing, ids, strict=True):
-            self._note(share, job, logs)
-        return ids[0].partition("_")[0]
-
-    def _job(self, stage: Stage, sort: str) -> StageJob:
-        return StageJob(stage, stage.key, self.place, self.first.resources, sort)
+    def _array(self, stage: Stage, lost: Sequence[Share], wait: Sequence[str]) -> list[str]:
+        jobs = self._submit(stage, lost, stage.job, shares_name(stage, self.tag), wait)
+        for share, job in zip(lost, jobs, strict=True):
+            self._note(share, job, logs=self._logs(stage))
+        return jobs
 
     def _logs(self, stage: Stage) -> Path:
         return self.logs / f"{stage.kind}-{stage.key[:12]}"
+
+    def _submit(
+        self, whole: Stage, parts: Sequence[Stage], sort: str, name: str, wait: Sequence[str]
+    ) -> list[str]:
+        resources = self.first.resources
+        calls = [StageJob(part, part.key, self.place, resources, sort) for part in parts]
+        return self._sbatch(calls, sort, name, self._logs(whole), wait)
 
     def _sbatch(
         self, calls: Sequence[Any], sort: str, name: str, logs: Path, wait: Sequence[str]
@@ -187,12 +204,14 @@ class Submission:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         python = self.slurm.python or shlex.quote(sys.executable)
+        asked = parameters(self.slurm, sort, name, ",".join(wait) or None)
         executor = SlurmExecutor(logs, python=f"exec {python}")
-        executor.update_parameters(**parameters(self.slurm, sort, name, ",".join(wait) or None))
+        executor.update_parameters(**asked)
         try:
             # Before SLURM 23.02 a job whose log has no folder dies without a word.
             logs.mkdir(parents=True, exist_ok=True)
-            ids = [str(job.job_id) for job in executor.submit_array(calls)]
+            with unswayed(asked):
+                ids = [str(job.job_id) for job in executor.submit_array(calls)]
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             raise SlurmError(
                 f"resources.slurm.{sort}: {said(error)}; nothing stays submitted"
@@ -201,31 +220,35 @@ class Submission:
         return ids
 
     def _note(
-        self, stage: Stage, job: str, logs: Path, shares: int = 0, array: str | None = None
+        self,
+        stage: Stage,
+        job: str,
+        shares: int = 0,
+        array: str | None = None,
+        logs: Path | None = None,
     ) -> None:
-        self.store.notes.put(
-            Note(stage.key, stage.label, job, str(logs), shares, array, getpass.getuser(), now())
-        )
+        folder, user = str(logs or self._logs(stage)), getpass.getuser()
+        note = Note(stage.key, stage.label, job, folder, shares, array, user, now())
+        self.store.notes.put(note)
 
-    def _records(self) -> dict[str, str]:
-        """A job a run that writes its folder at last; a run that lacks nothing is written now."""
-        found = {}
-        for name, run in self.sweep.runs.items():
-            waits = [self.ids[stage] for stage in run.stages if stage in self.ids]
-            alive = self.live.get(self._record_name(name))
-            if not waits:
-                if not recorded(run, self.sweep.folder(name)):
-                    record(run.config, name, self.store)
-            elif alive and alive.job == self.known.get(name) and self.fresh.isdisjoint(run.stages):
-                found[name] = alive.job
-            else:
-                found[name] = self._record(run.config, name, waits, alive)
-        return found
+    def _record(self, name: str) -> None:
+        """A job that writes a run's folder at last; one that lacks nothing needs none."""
+        run = self.sweep.runs[name]
+        waits = [self.ids[stage] for stage in run.stages if stage in self.ids]
+        alive = self.queued.named(self._record_name(name))
+        known = alive is not None and alive.job == self.known.get(name)
+        if alive is not None and (known or not waits) and self.fresh.isdisjoint(run.stages):
+            self.done.records[name] = alive.job
+        elif waits:
+            self.done.records[name] = self._new_record(run.config, name, waits, alive)
+        elif not recorded(run, self.sweep.folder(name)):
+            self.done.unwritten.append(name)
 
-    def _record(self, config: RunConfig, name: str, waits: Sequence[str], alive: Job | None) -> str:
+    def _new_record(
+        self, config: RunConfig, name: str, waits: Sequence[str], alive: Job | None
+    ) -> str:
         if alive is not None:  # it does not wait for what was submitted just now
-            with suppress(SlurmError):
-                queue.cancel([alive.job])
+            cancel([alive.job])
         call = RecordJob(config, name, self.place)
         wait = [f"afterany:{':'.join(waits)}"]
         logs = self.logs / f"record-{name}"
@@ -233,12 +256,7 @@ class Submission:
 
     def _record_name(self, name: str) -> str:
         # Two users may have the same run, each with a folder of their own.
-        return f"record-{name}.{queue.path_tag(self.logs.parent)}"
-
-
-def shares_name(stage: Stage, tag: str) -> str:
-    """The name of the array that makes a stage's shares."""
-    return name_of(stage, tag).replace("-", "_shares-", 1)
+        return f"{RECORD}{name}.{queue.path_tag(self.logs.parent)}"
 
 
 def said(error: Exception) -> str:

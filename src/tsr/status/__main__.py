@@ -37,6 +37,8 @@ def main() -> None:
 def look(args: argparse.Namespace) -> None:
     """Look once, or until nothing goes on any more."""
     store = Store(args.store)
+    # Once: whoever watches the latest sweep does not want the next one.
+    args.name = args.name or store.sweeps.get("").name
     if args.json:
         for state in states_of(wanted(store, args.name), store)[0]:
             print(json.dumps(dataclasses.asdict(state)))

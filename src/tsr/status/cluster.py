@@ -19,9 +19,10 @@ class Cluster:
     trouble: str = ""
     silent: bool = False
 
-    def tasks(self, array: str | None) -> list[Job]:
-        """The tasks of an array that are in the queue."""
-        return [job for name, job in self.queued.items() if job.array == array and name == job.job]
+    def tasks(self, ids: Collection[str | None]) -> list[Job]:
+        """Of these jobs, and of the tasks of these arrays, those that are in the queue."""
+        once = [job for name, job in self.queued.items() if name == job.job]
+        return [job for job in once if job.job in ids or job.array in ids]
 
 
 def asked(ids: Collection[str]) -> Cluster:

@@ -25,7 +25,7 @@ def overview(
         _stages(shown),
     ]
     parts.append(_runs(sweep, states, cluster))
-    parts += [_log(state) for state in states if state.log]
+    parts += [log_of(state) for state in states if state.log]
     if cluster.trouble:
         parts.append(Text(f"! SLURM cannot be asked: {cluster.trouble}"))
     return Group(*parts)
@@ -67,7 +67,8 @@ def _record(job: str | None, cluster: Cluster) -> str:
     return f"{job} {known.state.lower()}" if known else job
 
 
-def _log(state: State) -> Text:
+def log_of(state: State) -> Text:
+    """The end of the log of a stage that failed."""
     text = Text(f"{state.stage.label}, job {state.job}, last lines of its log:\n", style="red")
     return text.append("\n".join(f"  {line}" for line in state.log), style="")
 

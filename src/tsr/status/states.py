@@ -1,14 +1,13 @@
 """The state of every stage of a sweep."""
 
 import getpass
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tsr.executors.slurm.queue import Job
-from tsr.stage import key_of
 from tsr.status.cluster import Cluster, asked
+from tsr.status.shares import shares_noted
 from tsr.status.told import failures_here, last_lines, log_end, progress
 from tsr.store import Store
 from tsr.store.jobs import Note
@@ -56,7 +55,7 @@ class _Look:
         # What a job of an earlier sweep came to says nothing of a sweep on this machine.
         asked_for = self.open if on_slurm else []
         self.notes = {w.key: note for w in asked_for if (note := store.notes.get(w.key))}
-        self.shares = {w.key: list(self._shares(w)) for w in asked_for}
+        self.shares = {w.key: list(shares_noted(store, self.notes.get(w.key))) for w in asked_for}
         self.failed_here = {} if on_slurm else failures_here(sweep)
         self.cluster = asked(self._ids())
         self.found: dict[str, State] = {}
@@ -75,16 +74,6 @@ class _Look:
         shares = [note for pairs in self.shares.values() for _, note in pairs if note]
         ids = {i for n in self.notes.values() for i in (n.job, n.shares_job) if i}
         return ids | {note.job for note in shares} | set(self.sweep.records.values())
-
-    def _shares(self, wanted: Wanted) -> Iterator[tuple[Wanted, Note | None]]:
-        """The shares of a stage, known by their recipes alone; see tsr.stages.share."""
-        note = self.notes.get(wanted.key)
-        of = note.shares if note else 0
-        for index in range(of):
-            recipe = {"kind": "share", "version": 1, "whole": {"stage": wanted.key}}
-            key = key_of(recipe | {"index": index, "of": of})
-            share = Wanted(key, "share", f"share {index + 1} of {of}", 1)
-            yield share, self.store.notes.get(key)
 
     def _state(self, wanted: Wanted) -> State:
         note = self.notes.get(wanted.key)
@@ -119,7 +108,9 @@ class _Look:
                 state = self._ended(share, its)
                 detail = f"{share.label}: {state.detail}"
                 return State(wanted, state.state, detail, its.job, state.log)
-        tasks = self.cluster.tasks(note.shares_job)
+        tasks = self.cluster.tasks(
+            {note.shares_job, *(n.job for _, n in self.shares[wanted.key] if n)}
+        )
         if not tasks:
             return None
         there = sum(self.store.has(share) for share, _ in self.shares[wanted.key])

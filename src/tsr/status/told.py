@@ -17,8 +17,11 @@ LOG_LINES: Final = 5
 def log_end(folder: Path, job: str) -> tuple[str, ...]:
     """The last lines of a job's log; of the newest in its folder, where it has none of its own."""
     own = folder / f"{job}_0_log.out"
-    logs = sorted(folder.glob("*_log.out"), key=lambda path: path.stat().st_mtime)
-    return last_lines(own) if own.exists() else last_lines(logs[-1]) if logs else ()
+    try:
+        logs = sorted(folder.glob("*_log.out"), key=lambda path: path.stat().st_mtime)
+        return last_lines(own) if own.exists() else last_lines(logs[-1]) if logs else ()
+    except OSError:  # somebody else's, in a folder that is closed to us
+        return ()
 
 
 def last_lines(path: Path) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ def failures_here(sweep: SweepFile) -> dict[str, tuple[str, Path | None]]:
     for folder in sweep.folders.values():
         try:
             status = json.loads((Path(folder) / STATUS).read_text())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):  # not there yet, half of it, or closed to us
             continue
         for failure in status["failures"]:
             if failure["log"]:  # without one it was not tried, since an input had failed

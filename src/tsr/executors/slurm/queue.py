@@ -1,6 +1,7 @@
 """What SLURM knows of jobs, asked with its own commands."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -10,19 +11,23 @@ from typing import Final
 
 from tsr.stage import Stage
 
-# A job that is in one of these may still do its work; any other state is an end.
-LIVE: Final = (
-    "PENDING",
-    "RUNNING",
-    "CONFIGURING",
-    "COMPLETING",
-    "REQUEUED",
-    "SUSPENDED",
-    "RESIZING",
+# A job in one of these has come to its end; in any other state it may still do its work.
+OVER: Final = (
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "OUT_OF_MEMORY",
+    "NODE_FAIL",
+    "PREEMPTED",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "REVOKED",
 )
 PATIENCE_S: Final = 60.0
 UNKNOWN: Final = "UNKNOWN"
 NEVER: Final = "DependencyNeverSatisfied"
+RECORD: Final = "record-"  # what the names of jobs that write a run's folder begin with
 
 
 class SlurmError(RuntimeError):
@@ -49,12 +54,16 @@ class Job:
     @property
     def useful(self) -> bool:
         """Whether it may still do its work; one that is completing has done what it could."""
-        return self.state in LIVE and self.state != "COMPLETING" and self.reason != NEVER
+        return self.state not in (*OVER, "COMPLETING") and self.reason != NEVER
 
     @property
     def array(self) -> str:
         """The id of the array that it is a task of; its own, where it is none."""
         return self.job.partition("_")[0]
+
+    def of(self, tag: str) -> bool:
+        """Whether it is one of a store's (see path_tag), and not another with an old one's id."""
+        return self.name.endswith(f".{tag}") or self.name.startswith(RECORD)
 
 
 def command(*words: str) -> str:
@@ -64,9 +73,11 @@ def command(*words: str) -> str:
             f"no SLURM on this machine: {words[0]} is not found. Run this on a login node of the "
             "cluster, or use hydra/launcher=local"
         )
+    # A user's SQUEUE_PARTITION and the like would hide jobs.
+    env = {n: v for n, v in os.environ.items() if not n.startswith(("SQUEUE_", "SACCT_"))}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+            words, capture_output=True, text=True, check=False, timeout=PATIENCE_S, env=env
         )
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{words[0]}: no answer in {PATIENCE_S:.0f} s") from error
@@ -76,21 +87,25 @@ def command(*words: str) -> str:
 
 
 def queued() -> list[Job]:
-    """Every job in the queue, pending or running, of all users that this one may see."""
-    lines = command("squeue", "-h", "-r", "-o", "%i|%T|%r|%N|%j").splitlines()
+    """Every job in the queue, in hidden partitions too, of all users that this one may see."""
+    lines = command("squeue", "-h", "-a", "-r", "-o", "%i|%T|%r|%N|%j").splitlines()
     found = [Job(*line.split("|", 4)) for line in lines if line.count("|") >= 4]
-    return [job for job in found if job.state in LIVE]
+    return [job for job in found if job.state not in OVER]
 
 
 def ended(ids: Iterable[str]) -> dict[str, Job]:
     """Jobs by their ids, as accounting has them. Raises SlurmError where there is none."""
-    asked = ",".join(ids)
+    asked = list(ids)
     if not asked:
         return {}
     fields = "JobID,State,ExitCode,NodeList,JobName"
-    lines = command("sacct", "-n", "-P", "-X", "-j", asked, "-o", fields).splitlines()
-    found = [Job(*line.split("|", 4)) for line in lines if line.count("|") >= 4]
-    return {job.job: job for job in found}
+    words = ("sacct", "-n", "-P", "-X", "-j", ",".join(asked), "-o", fields)
+    lines = command(*words).splitlines()
+    found = {(j := Job(*line.split("|", 4))).job: j for line in lines if line.count("|") >= 4}
+    # Tasks that never began are told of in one line: 12_[3-5].
+    waited = {job.array: job for name, job in found.items() if "_[" in name}
+    tasks = {i: waited[i.partition("_")[0]] for i in asked if i.partition("_")[0] in waited}
+    return tasks | found
 
 
 def state_of(job: str) -> str:

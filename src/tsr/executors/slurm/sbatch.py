@@ -1,5 +1,8 @@
 """What a job asks of SLURM, as submitit takes it."""
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from tsr.resources import JobConfig, SlurmConfig
@@ -7,6 +10,42 @@ from tsr.resources import JobConfig, SlurmConfig
 # A warning that comes before the Python process listens would end it, and the job as FAILED. Deaf
 # to it, a job that is to be preempted is requeued by SLURM itself. Python overrides this later.
 DEAF: Final = "trap '' USR2"
+
+# Variables of sbatch's that go before what a script says, by what `parameters` calls the same.
+SWAYS: Final = {
+    "job_name": ("JOB_NAME",),
+    "partition": ("PARTITION",),
+    "gpus_per_node": ("GPUS", "GPUS_PER_NODE", "GPUS_PER_TASK"),
+    "gres": ("GRES",),
+    "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
+    "time": ("TIMELIMIT",),
+    "account": ("ACCOUNT",),
+    "qos": ("QOS",),
+    "constraint": ("CONSTRAINT",),
+    "wckey": ("WCKEY",),
+    "signal_delay_s": (
+        "SIGNAL",
+        "REQUEUE",
+        "NO_REQUEUE",
+        "OPEN_MODE",
+        "ARRAY_INX",
+        "OUTPUT",
+        "ERROR",
+    ),
+}
+
+
+@contextmanager
+def unswayed(parameters: Mapping[str, Any]) -> Iterator[None]:
+    """While the block lasts, a user's SBATCH_PARTITION and the like do not change what is set."""
+    sways = [
+        f"SBATCH_{name}" for of in SWAYS if parameters.get(of) is not None for name in SWAYS[of]
+    ]
+    before = {name: os.environ.pop(name) for name in sways if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def parameters(slurm: SlurmConfig, sort: str, name: str, dependency: str | None) -> dict[str, Any]:
