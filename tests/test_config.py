@@ -41,7 +41,26 @@ WRONG = [
     ("data.ift.kind=tasks", "have no answers to learn"),
     ("train.dpo.learning_rate=inf", "must be a finite number"),
     ("train.dpo.loss=[exo_pair]", "needs a value > 0"),
+    ("train.dpo.loss=[aot]", "train.dpo.loss=aot: must be one of sigmoid"),
+    ("train.dpo.loss=[aot_unpaired]", "train.dpo.loss=aot_unpaired: must be one of sigmoid"),
+    ("train.dpo.label_smoothing=0.1", "train.dpo.label_smoothing=0.1: no loss of train.dpo.loss="),
+    (
+        "train.dpo.label_smoothing=0.1 train.dpo.loss=[ipo,sft]",
+        "['ipo', 'sft'] reads it; allowed: 0, or one of exo_pair, robust",
+    ),
     ("model.sft=ift train.dpo.lora_rank=8", "must be those of train.sft"),
+    (
+        "model.sft=ift train.dpo.lora_dropout=0.1",
+        "lora_dropout=0.1: must be those of train.sft (16, 32, 0.0)",
+    ),
+    (
+        "resources.training.strategy=zero3 train.sft.precision=bf16",
+        "strategy=zero3: with train.sft.precision=bf16 small updates are lost",
+    ),
+    (
+        "resources.training.strategy=zero3 train.dpo.precision=bf16",
+        "allowed: strategy=fsdp, which keeps fp32 weights under bf16 arithmetic, or train.dpo",
+    ),
     ("model=smollm2 model.template=chatml", "brings its own"),
     ("judge.noise.flip=2", "judge.noise.flip=2.0: must be >= 0 and <= 1"),
     ("judge.noise.drop=-1", "judge.noise.drop=-1.0: must be >= 0 and <= 1"),
@@ -134,6 +153,18 @@ def test_contradictions_are_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(Refused, match=re.escape(told)):
         build_run(composed(*overrides.split()))
+
+
+def test_what_stands_beside_a_refusal_is_allowed() -> None:
+    for overrides in (
+        "train.dpo.label_smoothing=0.1 train.dpo.loss=[robust]",
+        "train.dpo.label_smoothing=0.1 train.dpo.loss=[sigmoid,exo_pair]",
+        "model.sft=ift train.dpo.lora_dropout=0.1 train.sft.lora_dropout=0.1",
+        "model.sft=none train.dpo.lora_dropout=0.1",
+        "resources.training.strategy=zero3",  # the laptop's recipes have fp32
+        "resources.training.strategy=fsdp train.dpo.precision=bf16",
+    ):
+        assert compose_all(overrides.split(), multirun=False)
 
 
 def test_every_option_of_every_group_composes() -> None:

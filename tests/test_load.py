@@ -57,7 +57,29 @@ def test_fields_can_have_other_names(tmp_path):
 )
 def test_conversations_give_their_first_question_and_answer(tmp_path, obj, fields):
     [row] = read_rows(lines(tmp_path / "a.jsonl", obj), **fields)
-    assert (row.prompt, row.response) == ("Why?", "Because.")
+    assert (row.prompt, row.response, row.system) == ("Why?", "Because.", "Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("turns", "system"),
+    [
+        (TALK[1:], None),
+        ([{"role": "system", "content": " "}, *TALK[2:]], None),
+        ([*TALK[2:4], TALK[0]], None),
+        ([TALK[0], *TALK[2:4], {"role": "system", "content": "Be brief."}], "Be kind."),
+    ],
+)
+def test_a_system_turn_counts_before_the_first_question(tmp_path, turns, system):
+    [row] = read_rows(lines(tmp_path / "a.jsonl", {"messages": turns}))
+    assert row.system == system
+
+
+def test_a_row_without_a_system_turn_is_written_as_before_there_was_one():
+    row = Row("1", "Why?", "Because.")
+    assert row.as_json() == {"id": "1", "prompt": "Why?", "response": "Because.", "constraints": []}
+    kind = Row("1", "Why?", "Because.", system="Be kind.")
+    assert Row.from_json(kind.as_json()) == kind
+    assert Row.from_json(row.as_json()) == row
 
 
 def test_constraints_come_along(tmp_path):

@@ -1,5 +1,6 @@
 """Real TRL training of tiny models: what it starts from, what it refuses, how it resumes."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -200,11 +201,78 @@ def test_prompts_over_the_limit_are_left_out_and_counted(llama: ModelFiles, tmp_
         dpo(tmp_path / "b", llama, rows=[long])
 
 
-def test_an_adapter_of_another_rank_is_refused(llama: ModelFiles, tmp_path: Path) -> None:
-    dpo(tmp_path / "1", llama)
-    m1 = replace(llama, name="m1", adapter=tmp_path / "1" / "adapter")
-    with pytest.raises(TrainingError, match="lora_rank=8"):
-        dpo(tmp_path / "2", m1, lora_rank=8)
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"lora_rank": 8}, "lora_rank=8, .* brings an adapter with 4, 32 and 0.1"),
+        ({"lora_alpha": 8}, "lora_alpha=8, .* with 4, 32 and 0.1"),
+        ({"lora_dropout": 0.2}, "lora_dropout=0.2: .* with 4, 32 and 0.1"),
+    ],
+)
+def test_another_adapter_is_refused(
+    llama: ModelFiles, tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    m1 = replace(llama, name="m1", adapter=untrained(llama, tmp_path / "1", lora_dropout=0.1))
+    with pytest.raises(TrainingError, match=told):
+        dpo(tmp_path / "2", m1, **({"lora_dropout": 0.1} | settings))
+
+
+def untrained(start: ModelFiles, folder: Path, **settings: Any) -> Path:
+    """The folder of a new adapter whose weights are always the same random numbers."""
+    import torch
+    from peft import get_peft_model
+
+    from tsr.training import common
+
+    config = common.new_adapter(start, DPOConfig(**(COMMON | LORA | settings)))
+    config.init_lora_weights = False
+    torch.manual_seed(0)
+    get_peft_model(common.load_frozen(start), config).save_pretrained(folder)
+    return folder
+
+
+def test_a_reference_has_no_dropout(
+    llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TRL says of the reference of a continued adapter is what it says without dropout."""
+    from tsr.training import dpo as training
+
+    seen: list[Any] = []
+    ours = training._Trainer.compute_ref_log_probs
+
+    def keep(self: Any, model: Any, inputs: Any) -> Any:
+        found = ours(self, model, inputs)
+        seen[-1] += [float(value) for side in found for value in side]
+        return found
+
+    monkeypatch.setattr(training._Trainer, "compute_ref_log_probs", keep)
+    for dropout in (0.0, 0.5):
+        seen.append([])
+        adapter = untrained(llama, tmp_path / f"from {dropout}", lora_dropout=dropout)
+        dpo(tmp_path / f"to {dropout}", replace(llama, name="m1", adapter=adapter),
+            lora_dropout=dropout)  # fmt: skip
+    assert len(seen[0]) == 24
+    assert seen[1] == pytest.approx(seen[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("trainer", ["dpo", "sft"])
+def test_one_process_that_sees_several_gpus_uses_one(
+    llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: str
+) -> None:
+    """transformers counts GPUs like this even where the device is a CPU; TRL refuses to share."""
+    import torch
+
+    from tsr.training import common, sft
+
+    arguments = common.arguments
+    monkeypatch.setattr(common, "arguments", lambda *a: arguments(*a) | {"use_cpu": False})
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if trainer == "dpo":
+        assert dpo(tmp_path / "a", llama)["steps"] == 3
+    else:
+        rows = [Row(str(n), f"Count to {n}.", "one two") for n in range(8)]
+        recipe = SFTConfig(**(COMMON_SFT | LORA | {"epochs": 1}))
+        assert sft.train(bench(tmp_path / "a"), llama, rows, recipe, 0)["steps"] == 2
 
 
 def test_losses_can_be_combined(llama: ModelFiles, tmp_path: Path) -> None:
@@ -222,6 +290,22 @@ def test_sft_counts_the_loss_on_answers_only(base: ModelFiles, tmp_path: Path) -
     figures = sft.train(bench(tmp_path / "a"), base, rows, recipe, 0)
     assert figures["first_loss"] > 2
     assert figures["loss"] < 0.3
+
+
+def test_a_judgement_is_learnt_after_what_the_judge_is_asked(tmp_path: Path) -> None:
+    from tsr.config import JudgeConfig
+    from tsr.data.load import read_rows
+    from tsr.judges.base import Case
+    from tsr.judges.self_judge import SelfJudge
+    from tsr.training.sft import _conversation
+
+    asked = SelfJudge.of(JudgeConfig()).request(Case("1", "Why?", (), "Because.")).messages
+    told = {"role": "assistant", "content": "Short. Score: 2"}
+    file = tmp_path / "eft.jsonl"
+    file.write_text(json.dumps({"messages": [*asked, told]}))
+    (row,) = read_rows(file)
+    assert _conversation(row) == {"prompt": list(asked), "completion": [told]}
+    assert [turn["role"] for turn in asked] == ["system", "user"]
 
 
 COMMON_SFT = {k: v for k, v in COMMON.items() if k != "max_prompt_length"}

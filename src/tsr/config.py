@@ -75,7 +75,9 @@ class SourceConfig(Section):
     kind: str = setting(
         "starter",
         "starter: the project's own instructions; tasks: generated, checkable prompts; "
-        "file: JSONL, JSON or Parquet; oasst: message trees; hub: a hub data set; none: no rows.",
+        "file: JSONL, JSON or Parquet; oasst: message trees; hub: a hub data set; none: no rows. "
+        "Judging is only learnt from data.eft: `messages` with the judge's own system and user "
+        "turn and a judgement, as conf/data/ultrafeedback.yaml shows.",
         choices=("starter", "tasks", "file", "oasst", "hub", "none"),
     )
     path: str | None = setting(None, "File, for kind=file and kind=oasst.", neutral=True)
@@ -83,7 +85,11 @@ class SourceConfig(Section):
     revision: str | None = setting(None, "Commit of the hub data set. Null: resolved and recorded.")
     subset: str | None = setting(None, "Configuration of the hub data set, where it has several.")
     split: str = setting("train", "Split of the hub data set.")
-    prompt_field: str = setting("prompt", "Column or key that holds the prompt.")
+    prompt_field: str = setting(
+        "prompt",
+        "Column or key that holds the prompt, or a conversation. Its system turn is learnt by SFT; "
+        "prompts are asked without one.",
+    )
     response_field: str = setting("response", "Column or key that holds the reference answer.")
     id_field: str | None = setting(
         None, "Column or key that holds the row's id; null: hash of the prompt."
@@ -474,7 +480,9 @@ class DPOConfig(TrainConfig):
         factory=lambda: ["sigmoid"],
     )
     loss_weights: list[float] | None = setting(None, "One weight per loss; null: all 1.")
-    label_smoothing: float = setting(0.0, "Assumed share of wrong preferences.", ge=0, lt=0.5)
+    label_smoothing: float = setting(
+        0.0, "Assumed share of wrong preferences; for losses robust and exo_pair.", ge=0, lt=0.5
+    )
 
     def check(self, path: str = "") -> None:
         """See Section.check; losses must be TRL's."""
@@ -484,14 +492,22 @@ class DPOConfig(TrainConfig):
                 raise Refused(f"{path}.loss={name}: must be one of {', '.join(LOSSES)}")
         if "exo_pair" in self.loss and self.label_smoothing == 0:
             raise Refused(f"{path}.label_smoothing=0: loss exo_pair needs a value > 0")
+        if self.label_smoothing > 0 and not SMOOTHED & set(self.loss):
+            raise Refused(
+                f"{path}.label_smoothing={self.label_smoothing}: no loss of {path}.loss="
+                f"{self.loss} reads it; allowed: 0, or one of {', '.join(sorted(SMOOTHED))}"
+            )
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
             raise Refused(f"{path}.loss_weights={self.loss_weights}: needs one weight per loss")
 
 
+# TRL's aot and aot_unpaired are not among them: they sort the pairs of a micro-batch, so that
+# micro_batch and the number of processes, which are neutral, would decide what is learnt.
 LOSSES = (
-    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
-    "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
+    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
 )  # fmt: skip
+SMOOTHED = {"exo_pair", "robust"}
 
 
 @dataclass
@@ -575,13 +591,28 @@ class RunConfig(Section):
             raise Refused("engine.name=reward: makes no text; it is for judge.engine")
         for name in ("sft", "dpo"):
             self._check_spread(name)
+            self._check_precision(name)
+        self._check_adapters()
+
+    def _check_adapters(self) -> None:
         sft, dpo = self.train.sft, self.train.dpo
         chained = self.model.sft == "ift" and sft.method == dpo.method == "lora"
-        adapters = [(t.lora_rank, t.lora_alpha) for t in (sft, dpo)]
+        adapters = [(t.lora_rank, t.lora_alpha, t.lora_dropout) for t in (sft, dpo)]
         if chained and adapters[0] != adapters[1]:
             raise Refused(
-                f"train.dpo.lora_rank={dpo.lora_rank}, lora_alpha={dpo.lora_alpha}: must be those "
-                f"of train.sft ({sft.lora_rank}, {sft.lora_alpha}), which DPO goes on training"
+                f"train.dpo.lora_rank={dpo.lora_rank}, lora_alpha={dpo.lora_alpha}, "
+                f"lora_dropout={dpo.lora_dropout}: must be those of train.sft ({sft.lora_rank}, "
+                f"{sft.lora_alpha}, {sft.lora_dropout}), which DPO goes on training"
+            )
+
+    def _check_precision(self, name: str) -> None:
+        """DeepSpeed's bf16 rounds the weights that it is given before it keeps them in fp32."""
+        precision: str = getattr(self.train, name).precision
+        if self.resources.training.strategy == "zero3" and precision == "bf16":
+            raise Refused(
+                f"resources.training.strategy=zero3: with train.{name}.precision=bf16 small "
+                "updates are lost from model to model; allowed: strategy=fsdp, which keeps fp32 "
+                f"weights under bf16 arithmetic, or train.{name}.precision=fp32"
             )
 
     def _check_spread(self, name: str) -> None:

@@ -1,7 +1,8 @@
 """A row from an object with named fields, however a data set names them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from tsr.data.constraints import as_json, parse
@@ -18,8 +19,9 @@ class Fields:
     """Which fields hold what.
 
     A prompt or response field holds a text, or a conversation: a list of {"role", "content"}, of
-    which the first user turn or the first answer is taken. An object without the prompt field but
-    with `messages` is such a conversation. Without an id field the id is the prompt's hash.
+    which the first user turn or the first answer is taken, and a system turn before them. An object
+    without the prompt field but with `messages` is such a conversation. Without an id field the id
+    is the prompt's hash.
     """
 
     prompt: str = "prompt"
@@ -34,13 +36,15 @@ class Fields:
             turns = obj["messages"]
             prompt = _turn(where, turns, "user")
             response: str | None = _turn(where, turns, "assistant")
+            system = _system(where, turns)
         else:
             prompt = _text(where, obj, self.prompt, "user")
             response = self._response(where, obj)
+            system = _system(where, obj[self.prompt], obj.get(self.response))
         if not prompt.strip():
             raise BadData(f"{where}: the prompt is empty")
         name = prompt_id(prompt) if self.id is None else _id(where, obj, self.id)
-        return Row(name, prompt, response, _constraints(where, obj))
+        return Row(name, prompt, response, _constraints(where, obj), system)
 
     def _response(self, where: str, obj: Mapping[str, Any]) -> str | None:
         # The default name may be absent: prompts need no answers. A name that was given may not.
@@ -79,6 +83,18 @@ def _turn(where: str, turns: Any, role: str) -> str:
     if role not in roles[start:]:
         raise BadData(f"{where}: the messages have no {role} turn")
     return _whole(where, turns[roles.index(role, start)]["content"])
+
+
+def _system(where: str, *talks: Any) -> str | None:
+    """The system turn before the first user turn, of the first conversation that has one."""
+    for turn in (turn for talk in talks if isinstance(talk, list) for turn in _opening(talk)):
+        if turn.get("role") == "system" and turn["content"].strip():
+            return _whole(where, turn["content"])
+    return None
+
+
+def _opening(turns: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return takewhile(lambda turn: turn.get("role") != "user", turns)
 
 
 def _whole(where: str, text: str) -> str:

@@ -9,23 +9,28 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Row:
-    """constraints: JSON objects that `tsr.data.constraints.parse` reads."""
+    """constraints: JSON objects that `tsr.data.constraints.parse` reads.
+
+    system: what stands before the prompt where SFT learns the answer; prompts are asked without it.
+    """
 
     id: str
     prompt: str
     response: str | None = None
     constraints: tuple[dict[str, Any], ...] = ()
+    system: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that a JSONL file holds."""
-        answer = {} if self.response is None else {"response": self.response}
-        return {"id": self.id, "prompt": self.prompt, **answer, "constraints": [*self.constraints]}
+        maybe = {"system": self.system, "response": self.response}
+        there = {name: text for name, text in maybe.items() if text is not None}
+        return {"id": self.id, "prompt": self.prompt, **there, "constraints": [*self.constraints]}
 
     @classmethod
     def from_json(cls, obj: Mapping[str, Any]) -> Self:
         """The row that `as_json` wrote."""
         constraints = tuple(obj.get("constraints", ()))
-        return cls(obj["id"], obj["prompt"], obj.get("response"), constraints)
+        return cls(obj["id"], obj["prompt"], obj.get("response"), constraints, obj.get("system"))
 
 
 def normalised(prompt: str) -> str:

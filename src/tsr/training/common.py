@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset, load_from_disk
 from peft import LoraConfig, PeftModel
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -20,6 +21,7 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
+    TrainingArguments,
 )
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -33,6 +35,11 @@ from tsr.workbench import Progress, Workbench
 
 LOG = "training.jsonl"
 WHOLE = "WHOLE"
+# How long processes wait for each other: while rank 0 writes a whole large model, the others wait.
+PATIENCE_S = 7200
+# accelerate's own policy also rounds to bf16 what a model returns, the log-probabilities that DPO
+# sums, and the gradients while they are added up over the processes.
+BF16_SHARDS = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
 
 def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | PeftModel:
@@ -46,7 +53,7 @@ def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | Pef
         return load_frozen(files).requires_grad_(True)
     model = _checkpoint(files)
     adapter = PeftModel.from_pretrained(model, str(files.adapter), is_trainable=True)
-    _refuse_other_rank(adapter, recipe)
+    _refuse_other_adapter(adapter, recipe)
     return adapter
 
 
@@ -143,9 +150,25 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
         "dataloader_pin_memory": not on_cpu,
         "ddp_backend": "gloo" if on_cpu and several else None,
         "ddp_find_unused_parameters": False if several else None,
+        "ddp_timeout": PATIENCE_S,
+        # Under FSDP each micro-batch's gradients are shared out at once. Else every process would
+        # hold those of all weights for a step, and torch fails at an adapter's frozen head.
+        "accelerator_config": {
+            "gradient_accumulation_kwargs": {"sync_each_batch": ranks.strategy() == "fsdp"}
+        },
         "seed": seed,
         "data_seed": seed,
     }
+
+
+def fitted(args: TrainingArguments) -> TrainingArguments:
+    """Arguments made from `arguments`, with what no argument of theirs says."""
+    if ranks.world() == 1 and args.n_gpu > 1:
+        args._n_gpu = 1  # TRL refuses to copy the model to all GPUs that one process sees
+    if ranks.strategy() == "fsdp" and args.bf16:
+        # accelerate reads the rest of its plugin from the environment, as it does without this.
+        args.fsdp_plugin_args = {"mixed_precision_policy": BF16_SHARDS}
+    return args
 
 
 def _checkpoints(folder: Path) -> Path:
@@ -288,7 +311,10 @@ def _gathered(trainer: Trainer) -> dict[str, Any] | None:
         from deepspeed.utils import safe_get_full_fp32_param
 
         named = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
-        return {name: safe_get_full_fp32_param(parameter).cpu() for name, parameter in named}
+        whole = ((name, safe_get_full_fp32_param(parameter)) for name, parameter in named)
+        # Every process must ask; one keeps them, since the host has memory for one copy.
+        kept = [(name, weight.cpu()) for name, weight in whole if ranks.rank() == 0]
+        return dict(kept)
     return None
 
 
@@ -318,11 +344,14 @@ def _last_whole(work: Path) -> str | None:
     return os.fspath(last) if last else None
 
 
-def _refuse_other_rank(adapter: PeftModel, recipe: TrainConfig) -> None:
+def _refuse_other_adapter(adapter: PeftModel, recipe: TrainConfig) -> None:
+    """PEFT takes all three from the adapter that it loads."""
     found = adapter.peft_config["default"]
-    if (found.r, found.lora_alpha) != (recipe.lora_rank, recipe.lora_alpha):
+    has = (found.r, found.lora_alpha, found.lora_dropout)
+    if has != (recipe.lora_rank, recipe.lora_alpha, recipe.lora_dropout):
         raise TrainingError(
-            f"lora_rank={recipe.lora_rank}, lora_alpha={recipe.lora_alpha}: the model to start "
-            f"from brings an adapter with {found.r} and {found.lora_alpha}; give SFT and DPO the "
-            "same, or train SFT with method=full"
+            f"lora_rank={recipe.lora_rank}, lora_alpha={recipe.lora_alpha}, "
+            f"lora_dropout={recipe.lora_dropout}: the model to start from brings an adapter with "
+            f"{found.r}, {found.lora_alpha} and {found.lora_dropout}; give SFT and DPO the same, "
+            "or train SFT with method=full"
         )

@@ -20,6 +20,16 @@ from tsr.workbench import Workbench
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 
+class _Trainer(DPOTrainer):  # type: ignore[misc]  # untyped upstream
+    def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+        """TRL's, without dropout: PEFT adds the reference of a continued adapter in training mode.
+
+        Training steps set the mode again.
+        """
+        model.eval()
+        return super().compute_ref_log_probs(model, inputs)
+
+
 def train(
     bench: Workbench,
     start: ModelFiles,
@@ -61,25 +71,16 @@ def _trainer(
     recipe: DPOConfig,
     seed: int,
     tokenizer: PreTrainedTokenizerBase,
-) -> DPOTrainer:
+) -> _Trainer:
     policy = common.load_policy(start, recipe)
-    arguments = common.arguments(bench.folder, recipe, len(rows), seed)
     # Without a reference model TRL takes the policy as it starts: the base below a new adapter, a
     # frozen copy of a continued adapter, or (precomputed before the first step) the full weights.
     # Under FSDP it would read the checkpoint anew, without an adapter that was merged into it.
     same = start.name == reference.name and ranks.strategy() != "fsdp"
-    trainer = DPOTrainer(
+    trainer = _Trainer(
         model=policy,
         ref_model=None if same else common.load_frozen(reference),
-        args=TRLConfig(
-            **arguments,
-            beta=recipe.beta,
-            loss_type=list(recipe.loss),
-            loss_weights=recipe.loss_weights,
-            label_smoothing=recipe.label_smoothing,
-            precompute_ref_log_probs=True,
-            disable_dropout=recipe.lora_dropout == 0,
-        ),
+        args=_arguments(bench, recipe, len(rows), seed),
         train_dataset=common.dataset(
             bench.folder,
             [{side: row[side] for side in ("prompt", "chosen", "rejected")} for row in rows],
@@ -89,6 +90,20 @@ def _trainer(
     )
     trainer.ref_model = None  # all that is wanted of it is in the data set now
     return trainer
+
+
+def _arguments(bench: Workbench, recipe: DPOConfig, rows: int, seed: int) -> TRLConfig:
+    return common.fitted(
+        TRLConfig(
+            **common.arguments(bench.folder, recipe, rows, seed),
+            beta=recipe.beta,
+            loss_type=list(recipe.loss),
+            loss_weights=recipe.loss_weights,
+            label_smoothing=recipe.label_smoothing,
+            precompute_ref_log_probs=True,
+            disable_dropout=recipe.lora_dropout == 0,
+        )
+    )
 
 
 def _first_loss(

@@ -23,9 +23,11 @@ def train(
     tokenizer, conversations = common.load_tokenizer(start), [_conversation(row) for row in rows]
     trainer = SFTTrainer(
         model=common.load_policy(start, recipe),
-        args=TRLConfig(
-            **common.arguments(bench.folder, recipe, len(rows), seed),
-            completion_only_loss=True,
+        args=common.fitted(
+            TRLConfig(
+                **common.arguments(bench.folder, recipe, len(rows), seed),
+                completion_only_loss=True,
+            )
         ),
         train_dataset=common.dataset(bench.folder, conversations),
         processing_class=tokenizer,
@@ -45,7 +47,9 @@ def train(
 
 
 def _conversation(row: Row) -> dict[str, Any]:
+    # A judge is asked with a system turn, so its rows (EFT) are learnt with theirs.
+    system = [] if row.system is None else [{"role": "system", "content": row.system}]
     return {
-        "prompt": [{"role": "user", "content": row.prompt}],
+        "prompt": [*system, {"role": "user", "content": row.prompt}],
         "completion": [{"role": "assistant", "content": row.response}],
     }
