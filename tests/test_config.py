@@ -53,14 +53,6 @@ WRONG = [
         "model.sft=ift train.dpo.lora_dropout=0.1",
         "lora_dropout=0.1: must be those of train.sft (16, 32, 0.0)",
     ),
-    (
-        "resources.training.strategy=zero3 train.sft.precision=bf16",
-        "strategy=zero3: with train.sft.precision=bf16 small updates are lost",
-    ),
-    (
-        "resources.training.strategy=zero3 train.dpo.precision=bf16",
-        "allowed: strategy=fsdp, which keeps fp32 weights under bf16 arithmetic, or train.dpo",
-    ),
     ("model=smollm2 model.template=chatml", "brings its own"),
     ("judge.noise.flip=2", "judge.noise.flip=2.0: must be >= 0 and <= 1"),
     ("judge.noise.drop=-1", "judge.noise.drop=-1.0: must be >= 0 and <= 1"),
@@ -161,8 +153,6 @@ def test_what_stands_beside_a_refusal_is_allowed() -> None:
         "train.dpo.label_smoothing=0.1 train.dpo.loss=[sigmoid,exo_pair]",
         "model.sft=ift train.dpo.lora_dropout=0.1 train.sft.lora_dropout=0.1",
         "model.sft=none train.dpo.lora_dropout=0.1",
-        "resources.training.strategy=zero3",  # the laptop's recipes have fp32
-        "resources.training.strategy=fsdp train.dpo.precision=bf16",
     ):
         assert compose_all(overrides.split(), multirun=False)
 

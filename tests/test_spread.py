@@ -199,6 +199,31 @@ def test_shards_under_bf16_sum_log_probabilities_in_fp32(
     assert dtypes == {"torch.float32"}
 
 
+@pytest.mark.deepspeed
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_zero3_keeps_updates_below_bf16_spacing(
+    llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """A real DeepSpeed, on a CPU, as accelerate starts it on GPUs; stopped once in between."""
+    from safetensors.torch import load_file
+
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    monkeypatch.setattr(launch, "gpus", lambda: 2)
+    work = dpo(llama, "full", precision=precision, learning_rate=1e-6, checkpoint_steps=4)
+    one = bench(tmp_path / "1", ONE)
+    two = bench(tmp_path / "2", Spread(2, 1, "zero3"), lambda step: stopping.ask())
+    train(one, work)
+    with suppress(stopping.Stopped):
+        train(two, work)
+    stopping.reset()
+    train(bench(two.folder, two.spread), work)
+    start = load_file(llama.base / "model.safetensors")
+    moved = max(float((w - start[k]).abs().max()) for k, w in weights(one.folder).items())
+    assert 1e-6 < moved < 1e-5, "most of it is below bf16's spacing"
+    assert losses(two.folder) == pytest.approx(losses(one.folder), abs=LOSS)
+    assert apart(one.folder, two.folder) < 1e-7
+
+
 @pytest.mark.slow
 def test_rows_that_do_not_fill_the_last_step(llama: ModelFiles, tmp_path: Path) -> None:
     """One process takes nine of nine rows, two take ten: the epoch's first one twice."""

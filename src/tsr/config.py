@@ -591,7 +591,6 @@ class RunConfig(Section):
             raise Refused("engine.name=reward: makes no text; it is for judge.engine")
         for name in ("sft", "dpo"):
             self._check_spread(name)
-            self._check_precision(name)
         self._check_adapters()
 
     def _check_adapters(self) -> None:
@@ -603,16 +602,6 @@ class RunConfig(Section):
                 f"train.dpo.lora_rank={dpo.lora_rank}, lora_alpha={dpo.lora_alpha}, "
                 f"lora_dropout={dpo.lora_dropout}: must be those of train.sft ({sft.lora_rank}, "
                 f"{sft.lora_alpha}, {sft.lora_dropout}), which DPO goes on training"
-            )
-
-    def _check_precision(self, name: str) -> None:
-        """DeepSpeed's bf16 rounds the weights that it is given before it keeps them in fp32."""
-        precision: str = getattr(self.train, name).precision
-        if self.resources.training.strategy == "zero3" and precision == "bf16":
-            raise Refused(
-                f"resources.training.strategy=zero3: with train.{name}.precision=bf16 small "
-                "updates are lost from model to model; allowed: strategy=fsdp, which keeps fp32 "
-                f"weights under bf16 arithmetic, or train.{name}.precision=fp32"
             )
 
     def _check_spread(self, name: str) -> None:

@@ -40,6 +40,9 @@ PATIENCE_S = 7200
 # accelerate's own policy also rounds to bf16 what a model returns, the log-probabilities that DPO
 # sums, and the gradients while they are added up over the processes.
 BF16_SHARDS = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+# DeepSpeed's own bf16 rounds the weights before it keeps them in fp32; its autocast leaves them.
+# Without "safe" modules shards and gradients travel in fp32, as in one process.
+BF16_ZERO3 = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
 
 
 def load_policy(files: ModelFiles, recipe: TrainConfig) -> PreTrainedModel | PeftModel:
@@ -137,7 +140,7 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "max_length": recipe.max_length,
-        "bf16": recipe.precision == "bf16",
+        "bf16": recipe.precision == "bf16" and ranks.strategy() != "zero3",  # see fitted
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "logging_steps": 1,
         "logging_first_step": True,
@@ -146,7 +149,7 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
         "save_total_limit": 2,  # the older one is whole while the newer is being written
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": on_cpu,
+        "use_cpu": on_cpu and ranks.strategy() != "zero3",  # accelerate has no ZeRO there
         "dataloader_pin_memory": not on_cpu,
         "ddp_backend": "gloo" if on_cpu and several else None,
         "ddp_find_unused_parameters": False if several else None,
@@ -161,13 +164,15 @@ def arguments(folder: Path, recipe: TrainConfig, rows: int, seed: int) -> dict[s
     }
 
 
-def fitted(args: TrainingArguments) -> TrainingArguments:
+def fitted(args: TrainingArguments, recipe: TrainConfig) -> TrainingArguments:
     """Arguments made from `arguments`, with what no argument of theirs says."""
     if ranks.world() == 1 and args.n_gpu > 1:
         args._n_gpu = 1  # TRL refuses to copy the model to all GPUs that one process sees
     if ranks.strategy() == "fsdp" and args.bf16:
         # accelerate reads the rest of its plugin from the environment, as it does without this.
         args.fsdp_plugin_args = {"mixed_precision_policy": BF16_SHARDS}
+    if ranks.strategy() == "zero3" and recipe.precision == "bf16":
+        args.deepspeed_plugin.deepspeed_config["torch_autocast"] = BF16_ZERO3
     return args
 
 

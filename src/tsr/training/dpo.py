@@ -102,7 +102,8 @@ def _arguments(bench: Workbench, recipe: DPOConfig, rows: int, seed: int) -> TRL
             label_smoothing=recipe.label_smoothing,
             precompute_ref_log_probs=True,
             disable_dropout=recipe.lora_dropout == 0,
-        )
+        ),
+        recipe,
     )
 
 

@@ -44,7 +44,8 @@ def command(spread: Spread, folder: Path, precision: str, gpus: int) -> list[str
 
     Without a GPU `accelerate launch` starts one process only; torch's own launcher starts them all.
     """
-    mixed = "bf16" if precision == "bf16" else "no"
+    # With "bf16" DeepSpeed would round the weights; see tsr.training.common.fitted.
+    mixed = "bf16" if precision == "bf16" and spread.strategy != "zero3" else "no"
     launcher, options = (
         ("accelerate.commands.launch", _accelerate(spread, mixed))
         if gpus

@@ -27,7 +27,8 @@ def train(
             TRLConfig(
                 **common.arguments(bench.folder, recipe, len(rows), seed),
                 completion_only_loss=True,
-            )
+            ),
+            recipe,
         ),
         train_dataset=common.dataset(bench.folder, conversations),
         processing_class=tokenizer,
