@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from tsr.compose import compose_all
 from tsr.config import RunConfig
 
 Compose = Callable[..., RunConfig]
+
+# A shell lets what it starts in the background, and all that starts, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

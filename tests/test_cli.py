@@ -129,10 +129,7 @@ def test_a_damaged_file_is_named_and_redone_on_request(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    # Where the tests themselves run in the background, they inherit an ignored SIGINT.
-    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{listen}; from tsr.run import main; main()"
-    command = [sys.executable, "-c", code, *TINY]
+    command = [sys.executable, "-m", "tsr.run", *TINY]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
