@@ -315,9 +315,11 @@ def test_a_job_whose_stage_somebody_else_makes_gives_its_place_back(
     with at_work(tmp_path, prompts.stage.key):
         until(lambda: len(tries(prompts.job)) > 1, "another try of the job")
         until(lambda: queue("%t", "-j", prompts.job) == ["PD"], "its waiting in the queue")
-    # Others' work is none of the job's own tries, of which it has but one.
-    until(lambda: len(tries(prompts.job)) > 1 and "COMPLETED" in tries(prompts.job), "its end")
-    assert tries(prompts.job) == ["REQUEUED", "COMPLETED"]
+    until(lambda: "COMPLETED" in tries(prompts.job), "its end")
+    # Others' work is none of the job's own tries, of which it has but one. SLURM may have tried it
+    # more than once meanwhile.
+    *before, last = tries(prompts.job)
+    assert (set(before), last) == ({"REQUEUED"}, "COMPLETED")
     assert look(tmp_path)["prompts"].state == "done"
     assert f"is being made by {os.uname().nodename}" in log_of(tmp_path, "prompts")
 
