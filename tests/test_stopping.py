@@ -17,6 +17,7 @@ from tsr.compose import compose_all
 from tsr.config import EngineConfig
 from tsr.engines.base import Answer, Request
 from tsr.executors.slurm import job as jobs
+from tsr.executors.slurm import warning
 from tsr.executors.slurm.job import Place, StageJob
 from tsr.executors.slurm.queue import SlurmError
 from tsr.executors.slurm.warning import REQUEUED, requeue, saving
@@ -274,10 +275,14 @@ def test_nothing_disturbs_a_job_that_leaves(slurm: FakeSlurm, number: signal.Sig
     assert slurm.calls("scontrol") == [["requeue", "12"]]
 
 
-def test_where_requeueing_is_refused_it_is_told(slurm: FakeSlurm) -> None:
+def test_where_requeueing_is_refused_it_is_told(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warning, "PAUSE_S", 0.01)
     slurm.says("scontrol", err="Requested operation is presently disabled", code=1)
     with pytest.raises(SlurmError, match="scontrol: Requested operation is presently disabled"):
         requeue("no reason")
+    assert len(slurm.calls("scontrol")) == warning.TRIES
 
 
 # A job
