@@ -663,6 +663,7 @@ def test_a_job_that_is_requeued_for_ever_fails(
     assert not place.store().has(prompts)
     job_of(prompts, place, requeues=3)()
     assert place.store().has(prompts)
+    job_of(prompts, place, requeues=2)()  # requeued in the moment after its stage was there
 
 
 def test_waiting_for_others_is_no_reason_to_fail(

@@ -283,12 +283,16 @@ def test_a_lost_share_is_made_again_beside_the_others(
 
 
 def test_requeues_are_bounded(cluster: Cluster, tmp_path: Path) -> None:
-    tsr(tmp_path, *ONE, "resources.slurm.requeues=1", SLURM)
-    job = look(tmp_path)["prompts"].job
-    for again in (1, 2):
-        until(lambda: processes(job), "a running job")
-        cluster.run("scontrol", "requeue", job)
-        until(lambda again=again: len(tries(job)) > again, "another try of the job")
+    with held(cluster):
+        tsr(tmp_path, *ONE, "resources.slurm.requeues=1", SLURM)
+        prompts = look(tmp_path)["prompts"]
+    job = prompts.job
+    with at_work(tmp_path, prompts.stage.key):  # so that no try is done before it is requeued
+        for again in (1, 2):
+            until(lambda: queue("%t", "-j", job) == ["R"] and processes(job), "a running job")
+            cluster.run("scontrol", "requeue", job)
+            until(lambda again=again: len(tries(job)) > again, "another try of the job")
+        until(lambda: "FAILED" in tries(job), "the last try")
     end()
     assert tries(job) == ["REQUEUED", "REQUEUED", "FAILED"]
     state = look(tmp_path)["prompts"]

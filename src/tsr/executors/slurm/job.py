@@ -83,7 +83,7 @@ class StageJob:
             )
         again, note = int(os.environ.get("SLURM_RESTART_COUNT", "0")), store.notes.get(self.key)
         again -= note.waits if note else 0  # others' work says nothing against this job
-        if again > self.resources.slurm.requeues:
+        if again > self.resources.slurm.requeues and not store.has(self.stage):
             raise JobFailed(
                 f"{self.stage.label}: requeued {again} times without finishing; give it more time "
                 f"(resources.slurm.{self.sort}.minutes), or raise resources.slurm.requeues"
