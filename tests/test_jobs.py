@@ -419,42 +419,6 @@ def test_a_sweep_is_submitted_as_its_graph(
     assert len(made.needed) == 7
 
 
-def test_what_the_queue_has_is_not_submitted_again(
-    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
-) -> None:
-    slurm.takes_jobs()
-    slurm.says("squeue")
-    first = submission(alone, tmp_path).submit()
-    names = {job: asked(text)["job-name"] for job, text in slurm.scripts().items()}
-    slurm.says("squeue", "".join(f"{job}|PENDING|Dep||{name}\n" for job, name in names.items()))
-    again = submission(alone, tmp_path).submit()
-    assert again.new == 0
-    assert {g.job for g in again.jobs} == {g.job for g in first.jobs}
-    assert again.records == first.records
-    assert len(slurm.calls("sbatch")) == 8
-
-
-def test_what_waits_for_a_failed_job_is_replaced(
-    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
-) -> None:
-    slurm.takes_jobs()
-    slurm.says("squeue")
-    slurm.says("scancel")
-    first = submission(alone, tmp_path).submit()
-    names = {job: asked(text)["job-name"] for job, text in slurm.scripts().items()}
-    ids = {given.stage.kind: given.job for given in first.jobs}
-    left = [job for job in names if job != ids["pair"]]  # it has failed
-    slurm.says("squeue", "".join(f"{job}|PENDING|Dep||{names[job]}\n" for job in left))
-    again = submission(alone, tmp_path).submit()
-    new = {given.stage.kind: given.job for given in again.jobs if given.new}
-    assert set(new) == {"pair", "dpo", "diagnose"}
-    (record,) = first.records.values()
-    cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
-    assert cancelled == {ids["dpo"], ids["diagnose"], record}
-    assert waits(slurm.scripts()[new["pair"]]) == {f"afterok:{ids['judge']}"}
-    assert waits(slurm.scripts()[new["dpo"]]) == {f"afterok:{new['pair']}"}
-
-
 def in_queue(slurm: FakeSlurm, jobs: Mapping[str, str], *but: str) -> None:
     """What was submitted is in the queue, in these states by job or task, less some that are not.
 
@@ -468,13 +432,53 @@ def in_queue(slurm: FakeSlurm, jobs: Mapping[str, str], *but: str) -> None:
     slurm.says("squeue", "".join(lines))
 
 
+def empty(slurm: FakeSlurm) -> None:
+    """A cluster that takes jobs and has none."""
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    slurm.says("scancel")
+
+
+def cancelled(slurm: FakeSlurm) -> set[str]:
+    """All that was taken out of the queue."""
+    return {job for words in slurm.calls("scancel") for job in words[1:]}
+
+
+def test_what_the_queue_has_is_not_submitted_again(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    slurm.takes_jobs()
+    slurm.says("squeue")
+    first = submission(alone, tmp_path).submit()
+    in_queue(slurm, {})
+    again = submission(alone, tmp_path).submit()
+    assert again.new == 0
+    assert {g.job for g in again.jobs} == {g.job for g in first.jobs}
+    assert again.records == first.records
+    assert len(slurm.calls("sbatch")) == 8
+
+
+def test_what_waits_for_a_failed_job_is_replaced(
+    alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    empty(slurm)
+    first = submission(alone, tmp_path).submit()
+    ids = {given.stage.kind: given.job for given in first.jobs}
+    in_queue(slurm, {}, ids["pair"])  # it has failed
+    again = submission(alone, tmp_path).submit()
+    new = {given.stage.kind: given.job for given in again.jobs if given.new}
+    assert set(new) == {"pair", "dpo", "diagnose"}
+    (record,) = first.records.values()
+    assert cancelled(slurm) == {ids["dpo"], ids["diagnose"], record}
+    assert waits(slurm.scripts()[new["pair"]]) == {f"afterok:{ids['judge']}"}
+    assert waits(slurm.scripts()[new["dpo"]]) == {f"afterok:{new['pair']}"}
+
+
 def test_a_lost_share_is_made_again_while_the_others_go_on(
     alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     """SLURM cancels what waits for an array when the last of its tasks has ended, not before."""
-    slurm.takes_jobs()
-    slurm.says("squeue")
-    slurm.says("scancel")
+    empty(slurm)
     split = {"generate": JobConfig(array=3)}
     first = submission(alone, tmp_path, **split).submit()
     ids = {given.stage.kind: given.job for given in first.jobs}
@@ -492,18 +496,15 @@ def test_a_lost_share_is_made_again_while_the_others_go_on(
     assert waits(scripts[lost]) == {f"afterok:{ids[kind]}" for kind in ("pretrained", "prompts")}
     tasks = {f"afterok:{array}_1", f"afterok:{array}_2"}
     assert waits(scripts[new["generate"]]) == {*tasks, f"afterok:{lost}"}
-    cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
-    assert array not in cancelled
-    assert ids["generate"] in cancelled
+    assert array not in cancelled(slurm)
+    assert ids["generate"] in cancelled(slurm)
 
 
 def test_tasks_of_a_submission_that_was_torn_are_cancelled(
     alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     """It was killed between sbatch and its notes."""
-    slurm.takes_jobs()
-    slurm.says("squeue")
-    slurm.says("scancel")
+    empty(slurm)
     split = {"generate": JobConfig(array=2)}
     sub = submission(alone, tmp_path, **split)
     first = sub.submit()
@@ -515,8 +516,7 @@ def test_tasks_of_a_submission_that_was_torn_are_cancelled(
             note.unlink()
     in_queue(slurm, {f"{array}_0": "RUNNING", f"{array}_1": "PENDING"})
     again = submission(alone, tmp_path, **split).submit()
-    cancelled = {job for words in slurm.calls("scancel") for job in words[1:]}
-    assert {f"{array}_0", f"{array}_1"} <= cancelled
+    assert {f"{array}_0", f"{array}_1"} <= cancelled(slurm)
     (new,) = (given.job for given in again.arrays.values())
     assert waits(slurm.scripts()[again.jobs[2].job]) == {f"afterok:{new}"}
 
@@ -525,9 +525,7 @@ def test_a_note_of_another_users_does_not_make_ones_own_job_torn(
     alone: list[RunConfig], slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     """Where the cluster hides other users' jobs, both have one for the same stage."""
-    slurm.takes_jobs()
-    slurm.says("squeue")
-    slurm.says("scancel")
+    empty(slurm)
     sub = submission(alone, tmp_path)
     first = sub.submit()
     for given in first.jobs:

@@ -157,6 +157,16 @@ def sharding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "check", lambda *given: None)
 
 
+def stopped_once(folder: Path, strategy: str, work: Work) -> Bench:
+    """The bench of a training over two processes that was told to stop, and went on."""
+    two = bench(folder, Spread(2, 1, strategy), lambda step: stopping.ask())
+    with suppress(stopping.Stopped):
+        train(two, work)
+    stopping.reset()
+    train(bench(two.folder, two.spread), work)
+    return two
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("sharding")
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -165,13 +175,8 @@ def test_shards_train_as_one_process_does(
     llama: ModelFiles, tmp_path: Path, make: Callable[..., Work], method: str
 ) -> None:
     work = make(llama, method, checkpoint_steps=4, gradient_checkpointing=True)
-    one = bench(tmp_path / "1", ONE)
-    two = bench(tmp_path / "2", Spread(2, 1, "fsdp"), lambda step: stopping.ask())
+    one, two = bench(tmp_path / "1", ONE), stopped_once(tmp_path / "2", "fsdp", work)
     train(one, work)
-    with suppress(stopping.Stopped):
-        train(two, work)
-    stopping.reset()
-    train(bench(two.folder, two.spread), work)
     assert list(two.folder.glob("trainer/fsdp-2/checkpoint-*/WHOLE"))
     assert losses(two.folder) == pytest.approx(losses(one.folder), abs=LOSS)
     assert apart(one.folder, two.folder) < WEIGHT
@@ -210,13 +215,8 @@ def test_zero3_keeps_updates_below_bf16_spacing(
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setattr(launch, "gpus", lambda: 2)
     work = dpo(llama, "full", precision=precision, learning_rate=1e-6, checkpoint_steps=4)
-    one = bench(tmp_path / "1", ONE)
-    two = bench(tmp_path / "2", Spread(2, 1, "zero3"), lambda step: stopping.ask())
+    one, two = bench(tmp_path / "1", ONE), stopped_once(tmp_path / "2", "zero3", work)
     train(one, work)
-    with suppress(stopping.Stopped):
-        train(two, work)
-    stopping.reset()
-    train(bench(two.folder, two.spread), work)
     start = load_file(llama.base / "model.safetensors")
     moved = max(float((w - start[k]).abs().max()) for k, w in weights(one.folder).items())
     assert 1e-6 < moved < 1e-5, "most of it is below bf16's spacing"

@@ -65,7 +65,7 @@ def _jobs(store: Store, keys: list[str], queued: set[str], mine: bool = True) ->
     shares = [note for whole in wholes for _, note in shares_noted(store, whole) if note]
     notes = [n for n in (*wholes, *shares) if (n.user in ("", getpass.getuser())) == mine]
     # Of an array all tasks at once, by its own id.
-    ids = {i.partition("_")[0] for note in notes for i in (note.job, note.shares_job) if i}
+    ids = {queue.array_of(i) for note in notes for i in (note.job, note.shares_job) if i}
     return sorted(ids & queued)
 
 

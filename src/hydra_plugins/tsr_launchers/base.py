@@ -11,7 +11,7 @@ from tsr.config import RunConfig
 
 
 class SweepLauncher(Launcher):
-    """Has the whole sweep at once; what is done with it is its subclasses' `_launch`."""
+    """Has the whole sweep at once; what is done with it is its subclasses' `launch`."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

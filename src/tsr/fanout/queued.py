@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from tsr.executors.slurm import queue
-from tsr.executors.slurm.queue import Job, SlurmError, name_of
+from tsr.executors.slurm.queue import Job, SlurmError, array_of, name_of
 from tsr.stage import Stage
 from tsr.stages.share import Share, shares_of
 from tsr.store import Store
@@ -42,7 +42,7 @@ class Queued:
         alive, note = self.named(name_of(stage, self.tag)), self.store.notes.get(stage.key)
         if alive is None or not _ours(note):
             return alive
-        torn = note is None or note.job.partition("_")[0] != alive.array
+        torn = note is None or array_of(note.job) != alive.array
         split = shares_of(stage, note.shares) if note else ()
         if torn or (alive.state == "PENDING" and self.lost(split)):
             self._cancel([name_of(stage, self.tag)])

@@ -17,7 +17,7 @@ from tsr.config import RunConfig
 from tsr.executors.slurm import queue
 from tsr.executors.slurm.graph import Task, tasks_of
 from tsr.executors.slurm.job import Place, StageJob
-from tsr.executors.slurm.queue import RECORD, Job, SlurmError, name_of
+from tsr.executors.slurm.queue import RECORD, Job, SlurmError, array_of, name_of
 from tsr.executors.slurm.sbatch import parameters, unswayed
 from tsr.fanout.queued import Queued, cancel, shares_name
 from tsr.fanout.record import RecordJob, recorded
@@ -168,13 +168,14 @@ class Submission:
         at_work = [job for share in shares if (job := self.queued.task(share))]
         lost = self.queued.lost(shares)
         new = self._array(stage, lost, wait) if lost else []
-        arrays = tuple(dict.fromkeys(job.partition("_")[0] for job in (*at_work, *new)))
+        array = [array_of(new[0])] if new else []
+        arrays = tuple(dict.fromkeys([*map(array_of, at_work), *array]))
         if arrays:
             self.done.arrays[stage] = Given(
                 stage, arrays[-1], after, bool(new), len(at_work) + len(new)
             )
         # With all blocks there, what is left is light.
-        oks = [f"afterok:{job}" for job in (*at_work, *arrays[-1:][: bool(new)])]
+        oks = [f"afterok:{job}" for job in (*at_work, *array)]
         name = name_of(stage, self.tag)
         (job,) = self._submit(stage, [stage], "light", name, oks or wait)
         self._note(stage, job, len(shares), arrays[-1] if arrays else None)

@@ -59,11 +59,16 @@ class Job:
     @property
     def array(self) -> str:
         """The id of the array that it is a task of; its own, where it is none."""
-        return self.job.partition("_")[0]
+        return array_of(self.job)
 
     def of(self, tag: str) -> bool:
         """Whether it is one of a store's (see path_tag), and not another with an old one's id."""
         return self.name.endswith(f".{tag}") or self.name.startswith(RECORD)
+
+
+def array_of(job: str) -> str:
+    """The id of the array that a task is of (`12` of `12_3`); a job's own, where it is none."""
+    return job.partition("_")[0]
 
 
 def command(*words: str) -> str:
@@ -104,7 +109,7 @@ def ended(ids: Iterable[str]) -> dict[str, Job]:
     found = {(j := Job(*line.split("|", 4))).job: j for line in lines if line.count("|") >= 4}
     # Tasks that never began are told of in one line: 12_[3-5].
     waited = {job.array: job for name, job in found.items() if "_[" in name}
-    tasks = {i: waited[i.partition("_")[0]] for i in asked if i.partition("_")[0] in waited}
+    tasks = {i: waited[array_of(i)] for i in asked if array_of(i) in waited}
     return tasks | found
 
 
